@@ -1,0 +1,70 @@
+# The Attribute2Image book. `make book` renders it, `make test` checks everything; both start from a bare clone.
+SHELL := /bin/bash -eo pipefail
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help install book test lint lock strip sync-address clean
+
+PYTHON ?= python3
+VENV ?= .venv
+UV_VERSION := 0.13.8
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+export VIRTUAL_ENV := $(abspath $(VENV))
+export UV_NO_CONFIG := 1
+export MPLBACKEND := agg
+
+help:  ## Show this list
+	@echo "The Attribute2Image book"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@echo "  PYTHON=python3.12 make book   picks another Python (3.11 to 3.13)"
+
+# uv lives inside the environment, so a Python that the system manages is never touched.
+$(BIN)/uv:
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "No '$(PYTHON)' here. Install Python 3.11 to 3.13, or name yours: PYTHON=/path/to/python make book" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "The book runs on Python 3.11 to 3.13; this is $$("$(PYTHON)" --version). Name another: PYTHON=python3.12 make book" >&2; exit 1; }
+	@echo "Making $(VENV) with $$("$(PYTHON)" --version)"
+	@if "$(PYTHON)" -c 'import ensurepip' 2>/dev/null; then \
+	  "$(PYTHON)" -m venv --clear "$(VENV)"; pip='$(BIN)/python -m pip'; \
+	elif "$(PYTHON)" -m pip --version >/dev/null 2>&1; then \
+	  "$(PYTHON)" -m venv --clear --without-pip "$(VENV)"; pip='$(PYTHON) -m pip --python $(BIN)/python'; \
+	else \
+	  echo "$(PYTHON) has neither ensurepip nor pip. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; \
+	fi; $$pip install -q --disable-pip-version-check "uv==$(UV_VERSION)"
+
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/uv
+	@echo "Installing requirements.lock into $(VENV)"
+	@"$(BIN)/uv" pip install -q --require-hashes -r requirements.lock
+	@"$(BIN)/uv" pip install -q --no-deps --no-build-isolation -e .
+	@touch "$@"
+
+install: $(INSTALLED)  ## Make .venv with everything in it, from requirements.lock
+
+book: $(INSTALLED)  ## Execute every chapter that changed and render the book to _build/html
+	@"$(BIN)/python" book/build.py --profile cpu --out _build
+
+lint: $(INSTALLED)  ## Style, formatting and types
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
+
+# Chapters run twice: under nbval as they stand, and under papermill with another seed and world for the page.
+test: lint  ## Everything: style, types, library, notebooks, and the book built in profile smoke
+	@"$(BIN)/python" book/build.py --profile smoke --prepare _build/test/notebooks
+	@"$(BIN)/python" book/build.py --profile smoke --vary --out _build/test
+	"$(BIN)/python" -m pytest --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks tests
+
+lock: $(BIN)/uv  ## Resolve requirements.lock afresh from pyproject.toml
+	"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet \
+	  --custom-compile-command "make lock" --output-file requirements.lock
+
+strip: $(INSTALLED)  ## Drop stored outputs from the chapters, except those that are checked
+	@"$(BIN)/python" book/notebooks.py strip
+
+sync-address: $(INSTALLED)  ## Write the repository's address from _config.yml into every chapter's header
+	@"$(BIN)/python" book/notebooks.py header
+
+clean:  ## Remove everything that was built, and the environment
+	rm -rf "$(VENV)" _build
