@@ -30,7 +30,9 @@ class UnknownAttribute(KeyError):
     def __str__(self) -> str:
         lowered = {known.lower(): known for known in self.known}
         close = difflib.get_close_matches(_canonical(self.name).lower(), lowered, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(lowered[c] for c in close)}?" if close else "no close match"
+        hint = (
+            f"did you mean {', '.join(lowered[c] for c in close)}?" if close else "no close match"
+        )
         return f"unknown attribute {self.name!r}: {hint} (the schema has {len(self.known)} names)"
 
 

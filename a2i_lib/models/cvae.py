@@ -1,0 +1,113 @@
+"""The conditional variational auto-encoder: chapter 03.
+
+`CVAE` is Attribute2Image's base model (section 3.1) in its own architecture (section 5, appendix B);
+`ShallowCVAE` is Debbagh's two-layer variant (beta-weighted CVAE, section 4).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from a2i_lib.gaussians import DiagonalGaussian
+from a2i_lib.models.layers import AttributeEmbedding, ImageDecoder, ImageEncoder, scaled
+from a2i_lib.models.vae import LatentImageModel, zero_linear
+
+
+class CVAE(LatentImageModel):
+    """p(x | z, y) = N(decode(z, y), sigma^2), p(z) = N(0, I), q(z | x, y) diagonal Gaussian (eq. 1).
+
+    The attribute stream joins the image stream at the end of the encoder; as in the authors' code the mean of q sees
+    x and y, its log-variance x only.
+
+    Args:
+        attributes: K, the length of y.
+        latent: dimensions of z (paper: 256).
+        width: multiplies every layer.
+        size: height and width of images, a multiple of 16.
+        dropout: on the encoder's image features (paper: 0.5).
+    """
+
+    def __init__(
+        self,
+        attributes: int,
+        latent: int = 256,
+        width: float = 1.0,
+        size: int = 64,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.latent, self.size, self.attributes = latent, size, attributes
+        embedded = scaled(192, width)
+        self.encoder = ImageEncoder(width, size, dropout)
+        self.embed_posterior = AttributeEmbedding(attributes, embedded)
+        self.mu = nn.Linear(self.encoder.features + embedded, latent)
+        self.log_var = zero_linear(self.encoder.features, latent)
+        self.embed_decoder = AttributeEmbedding(attributes, embedded)
+        self.decoder = ImageDecoder(latent + embedded, width, size)
+
+    def posterior(self, x: Tensor, y: Tensor) -> DiagonalGaussian:
+        """q(z | x, y) for images (B, 3, H, W) and attributes (B, K)."""
+        h = self.encoder(x)
+        mu = self.mu(torch.cat([h, self.embed_posterior(y)], 1))
+        return DiagonalGaussian(mu, self.log_var(h))
+
+    def decode(self, z: Tensor, y: Tensor) -> Tensor:
+        """Mean of p(x | z, y), shape (B, 3, H, W) in [0, 1]."""
+        return self.decoder(torch.cat([z, self.embed_decoder(y)], 1))
+
+
+class ShallowCVAE(LatentImageModel):
+    """Debbagh's CVAE: two convolutions with max-pooling, one linear layer, two transposed convolutions.
+
+    y is tiled over the image and joined to its channels; joined to z in the decoder. Weights start as in Kaiming's
+    initialisation, biases at 0 (section 4). Channels and latent size are not in the paper: 32, 64 and `latent` here.
+
+    Args:
+        attributes: K, the length of y.
+        latent: dimensions of z.
+        width: multiplies 32 and 64 channels.
+        size: height and width of images, a multiple of 4.
+    """
+
+    def __init__(
+        self, attributes: int, latent: int = 128, width: float = 1.0, size: int = 64
+    ) -> None:
+        super().__init__()
+        if size < 4 or size % 4:
+            raise ValueError(f"size must be a positive multiple of 4, not {size}")
+        self.latent, self.size, self.attributes = latent, size, attributes
+        c1, c2 = scaled(32, width), scaled(64, width)
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3 + attributes, c1, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(c1, c2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(),
+        )  # fmt: skip
+        grid = size // 4
+        self.mu = nn.Linear(c2 * grid**2, latent)
+        self.log_var = nn.Linear(c2 * grid**2, latent)
+        self.decoder = nn.Sequential(
+            nn.Linear(latent + attributes, c2 * grid**2), nn.ReLU(),
+            nn.Unflatten(1, (c2, grid, grid)),
+            nn.ConvTranspose2d(c2, c1, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(c1, 3, 4, 2, 1), nn.Sigmoid(),
+        )  # fmt: skip
+        self.apply(_kaiming)
+        nn.init.normal_(self.log_var.weight, std=1e-3)  # else exp(log_var) overflows at once
+
+    def posterior(self, x: Tensor, y: Tensor) -> DiagonalGaussian:
+        """q(z | x, y) for images (B, 3, H, W) and attributes (B, K)."""
+        tiled = y[:, :, None, None].expand(-1, -1, *x.shape[-2:])
+        h = self.encoder(torch.cat([x, tiled], 1))
+        return DiagonalGaussian(self.mu(h), self.log_var(h))
+
+    def decode(self, z: Tensor, y: Tensor) -> Tensor:
+        """Mean of p(x | z, y), shape (B, 3, H, W) in [0, 1]."""
+        return self.decoder(torch.cat([z, y], 1)).float()
+
+
+def _kaiming(module: nn.Module) -> None:
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,244 @@
+"""Every training run of the book, by name and profile.
+
+`smoke` takes seconds and proves that the code runs; `cpu` is what a chapter trains live on a laptop; `gpu` has the papers'
+sizes; `release` is `cpu` with more steps and images: it made the weights in `book/checkpoints/`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from a2i_lib.data.augment import Augment
+from a2i_lib.data.dataset import AttributeImages
+from a2i_lib.models import build
+from a2i_lib.training.loop import Fitted, Schedule, fit
+from a2i_lib.training.updates import Adam, AttributeUpdate, ElboUpdate, GradientUpdate
+from a2i_lib.worlds import get_world
+
+PROFILES = ("smoke", "cpu", "gpu", "release")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A data set drawn on the spot: `n` pictures of a world."""
+
+    world: str
+    n: int = 10_000
+    size: int = 64
+    seed: int = 0
+
+    def load(self, root: Path, progress: bool = True) -> AttributeImages:
+        world = get_world(self.world)
+        return AttributeImages.from_world(world, self.n, self.seed, self.size, progress=progress)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that the reader has prepared with `a2i data NAME`: the folder `NAME-SIZE` under the data root."""
+
+    name: str
+    size: int = 64
+
+    def load(self, root: Path, progress: bool = True) -> AttributeImages:
+        folder = root / f"{self.name}-{self.size}"
+        if not folder.exists():
+            raise FileNotFoundError(
+                f"{folder} is not there; prepare it with "
+                f"'a2i data {self.name} --from FILE --size {self.size} --out {folder}'"
+            )
+        return AttributeImages.load(folder)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run, completely: what `a2i train NAME --profile PROFILE` does.
+
+    Attributes:
+        name: of the recipe; its release is `book/checkpoints/NAME.*`.
+        profile: one of `PROFILES`.
+        data: drawn or prepared.
+        model: a name in `a2i_lib.models.MODELS`, with `settings` for its constructor.
+        sigma: standard deviation of p(x | z, y) in pixel units; None for attribute predictors.
+        kl_weight: 1 for the variational bound.
+        steps, batch_size: length of the run.
+        adam, schedule, ema: how the weights move.
+        augment: applied on the device to training batches.
+        seed: of everything random in training.
+    """
+
+    name: str
+    data: Drawn | Prepared
+    model: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    profile: str = "cpu"
+    sigma: float | None = None
+    kl_weight: float = 1.0
+    steps: int = 400
+    batch_size: int = 64
+    adam: Adam = Adam(rate=1e-3)
+    schedule: Schedule = Schedule("cosine", warmup=50)
+    ema: float = 0.999
+    augment: Augment | None = None
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a card."""
+        return asdict(self)
+
+    def load_data(self, root: Path | str = "datasets", progress: bool = True) -> AttributeImages:
+        """Draws or opens the data; prepared sets lie under `root`."""
+        return self.data.load(Path(root), progress)
+
+    def build_model(self, attributes: int) -> nn.Module:
+        """The untrained network, initialised from the recipe's seed."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.seed)
+            return build(self.model, attributes, self.data.size, **self.settings)
+
+    def build_update(self, data: AttributeImages) -> GradientUpdate:
+        """Network, objective and optimiser."""
+        model = self.build_model(len(data.schema))
+        if self.sigma is None:
+            return AttributeUpdate(model, data.schema, self.adam)
+        return ElboUpdate(model, self.sigma, self.kl_weight, self.adam)
+
+    def train(self, data: AttributeImages, **options: Any) -> Fitted:
+        """Trains as the recipe says; `options` go to `fit` (device, checkpoint, resume, progress, ...)."""
+        return fit(
+            self.build_update(data),
+            data,
+            self.steps,
+            self.batch_size,
+            **{
+                "seed": self.seed,
+                "augment": self.augment,
+                "schedule": self.schedule,
+                "ema": self.ema,
+                **options,
+            },
+        )
+
+
+def _profiles(base: Recipe, **overrides: Mapping[str, Any]) -> dict[str, Recipe]:
+    """A recipe in all profiles: `base` is `cpu`; smoke shrinks everything, gpu has the papers' full width."""
+    small = {"n": 320, "size": 32} if isinstance(base.data, Drawn) else {}
+    settings = {**base.settings, "width": 0.125}
+    smoke = replace(
+        base, data=replace(base.data, **small), settings=settings, steps=6, batch_size=32
+    )
+    made = {"smoke": smoke, "cpu": base, "gpu": base, "release": base}
+    for profile, changes in overrides.items():
+        made[profile] = replace(made[profile], **changes)
+    return {profile: replace(recipe, profile=profile) for profile, recipe in made.items()}
+
+
+def _paper(latent: int = 256) -> dict[str, Any]:
+    return {"width": 1.0, "latent": latent}
+
+
+_QUARTER = {"width": 0.25, "latent": 64, "dropout": 0.0}
+
+
+def _classifier(world: str) -> dict[str, Recipe]:
+    base = Recipe(
+        f"classifier-{world}",
+        Drawn(world, n=10_000, seed=100),
+        "classifier",
+        {"width": 0.5},
+        steps=400,
+        batch_size=128,
+        adam=Adam(rate=2e-3, weight_decay=1e-5),
+        schedule=Schedule("cosine", warmup=100),
+        ema=0.99,
+        augment=Augment(gain=0.03),
+    )
+    long = {"data": Drawn(world, n=25_000, seed=100), "steps": 2000}
+    return _profiles(base, gpu=long, release=long)
+
+
+def _auto_encoder(model: str, world: str, sigma: float, release_steps: int) -> dict[str, Recipe]:
+    base = Recipe(
+        f"{model}-{world}",
+        Drawn(world, n=8_000),
+        model,
+        _QUARTER,
+        sigma=sigma,
+        steps=300,
+    )
+    large = Drawn(world, n=20_000)
+    return _profiles(
+        base,
+        gpu={"data": large, "settings": _paper(), "steps": 15_000},
+        release={"data": large, "steps": release_steps},
+    )
+
+
+def _lfw() -> dict[str, dict[str, Recipe]]:
+    cvae = Recipe(
+        "cvae-lfw",
+        Prepared("lfw"),
+        "cvae",
+        {**_QUARTER, "latent": 96, "dropout": 0.2},
+        sigma=0.15,
+        steps=300,
+        augment=Augment(flip=0.5, gain=0.03),
+    )
+    paper = {
+        "settings": _paper(),
+        "batch_size": 32,
+        "steps": 26_600,  # 90 epochs of 9,464 images
+        "adam": Adam(rate=3e-4),
+        "augment": Augment.lfw(),
+    }
+    regressor = Recipe(
+        "regressor-lfw",
+        Prepared("lfw"),
+        "classifier",
+        {"width": 0.5, "dropout": 0.3},
+        steps=200,
+        batch_size=128,
+        adam=Adam(rate=1e-3, weight_decay=1e-4),
+        ema=0.99,
+        augment=Augment(flip=0.5, gain=0.03),
+    )
+    return {
+        "cvae-lfw": _profiles(cvae, gpu=paper, release={"steps": 4_000}),
+        "regressor-lfw": _profiles(regressor, gpu={"steps": 1_200}, release={"steps": 1_200}),
+    }
+
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "classifier-faces": _classifier("faces"),
+    "classifier-birds": _classifier("birds"),
+    "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, release_steps=3_000),
+    "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, release_steps=3_000),
+    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.1, release_steps=6_000),
+    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.1, release_steps=3_000),
+    **_lfw(),
+}
+
+
+def get_recipe(name: str, profile: str = "cpu", **changes: Any) -> Recipe:
+    """A recipe by name; `changes` replace single fields (steps=100, seed=1, ...).
+
+    Raises:
+        ValueError: unknown recipe or profile, with the closest names.
+    """
+    if name not in RECIPES:
+        raise ValueError(_unknown("recipe", name, RECIPES))
+    if profile not in RECIPES[name]:
+        raise ValueError(_unknown("profile", profile, RECIPES[name]))
+    return replace(RECIPES[name][profile], **changes)
+
+
+def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"unknown {what} {name!r}{hint} (known: {', '.join(known)})"
