@@ -134,7 +134,7 @@ def smooth_subtract(a: Tensor, b: Tensor, blend: Number) -> Tensor:
 
 
 def length(x: Tensor, y: Tensor) -> Tensor:
-    return (x * x).add_(y * y).sqrt_()
+    return (x * x + y * y).sqrt_()
 
 
 def fade(t: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ def fade(t: Tensor) -> Tensor:
 def blob(x: Tensor, y: Tensor, cx: Number, cy: Number, rx: Number, ry: Number) -> Tensor:
     """A soft spot: 1 in the middle, falling to 0, exactly, on the ellipse and beyond it."""
     px, py = (x - cx).div_(rx), (y - cy).div_(ry)
-    bump = px.mul_(px).add_(py.mul_(py)).neg_().add_(1).clamp_(min=0)
+    bump = (px.mul_(px) + py.mul_(py)).neg_().add_(1).clamp_(min=0)
     return bump.mul_(bump)
 
 
@@ -317,3 +317,57 @@ class Window:
         """Moves the colour towards white by `amount` (b h w, 0..1)."""
         rgb = self.patch[:, :3]
         rgb.add_((self.patch[:, 3:] - rgb).mul_(amount[:, None]))
+
+
+# --- many materials at once ------------------------------------------------------------------
+
+
+def turned(
+    x: Tensor, y: Tensor, ox: Number, oy: Number, cos: Number, sin: Number
+) -> tuple[Tensor, Tensor]:
+    """Coordinates in a frame at (ox, oy) whose x axis points along (cos, sin)."""
+    px, py = x - ox, y - oy
+    return (px * cos).add_(py * sin), (py.mul_(cos)).sub_(px.mul_(sin))
+
+
+class Stack:
+    """A batch of pictures laid front to back, one colour a layer.
+
+    Each layer takes its share of the light that the layers before it let through; a layer costs
+    two passes over one plane, and one matrix product at the end turns shares into colours. Good
+    for a subject of many small patches of one colour each. `x`, `y`: B H W, coordinates in the
+    subject's frame; `pixel`: B 1 1, the size of a pixel there; `light`: B H W, what is let through.
+    """
+
+    def __init__(self, frame: Frame, size: int, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.x, self.y = (self.send(plane) for plane in frame.coordinates(size))
+        self.pixel = self.send(2 / size / frame.scale)[:, None, None]
+        self.light = torch.ones_like(self.x)
+        self.shares: list[Tensor] = []
+        self.colours: list[Tensor] = []
+
+    def send(self, values: Tensor) -> Tensor:
+        """`values` as float32 on the stack's device."""
+        return values.to(device=self.device, dtype=torch.float32)
+
+    def at(self, values: Tensor) -> Tensor:
+        """A value a picture, B, as B 1 1."""
+        return self.send(values)[:, None, None]
+
+    def cover(self, distance: Tensor) -> Tensor:
+        """Coverage B H W in [0, 1] of a distance: an edge one pixel wide."""
+        return (distance / self.pixel).neg_().add_(0.5).clamp_(0, 1)
+
+    def lay(self, alpha: Tensor, colour: Tensor) -> None:
+        """Adds a layer of `colour` (B 3), of opacity `alpha` (B H W), behind all layers so far."""
+        share = self.light * alpha
+        self.light = self.light - share
+        self.shares.append(share)
+        self.colours.append(self.send(colour))
+
+    def flatten(self) -> tuple[Tensor, Tensor]:
+        """The layers' colour, premultiplied (B 3 H W), and the light they let through (B 1 H W)."""
+        shares, colours = torch.stack(self.shares, 1), torch.stack(self.colours, 2)
+        picture = torch.bmm(colours, shares.flatten(2)).unflatten(2, shares.shape[2:])
+        return picture.clamp_(0, 1), self.light[:, None]
