@@ -1,4 +1,4 @@
-"""Images with attributes: `AttributeImages`, its augmentation, and the readers of the papers' data sets."""
+"""Images with attributes: `AttributeImages`, augmentation, readers of the papers' data sets."""
 
 from a2i_lib.data.augment import Augment
 from a2i_lib.data.dataset import AttributeImages, Batch, DataError

@@ -1,8 +1,8 @@
 """CelebA: faces with 40 binary attributes and a split by identity.
 
-The full set has 202,599 aligned images of 178x218 in parts of 162,770, 19,867 and 19,962. Its official home hands
-them out through a file store that often refuses ("quota exceeded"); mirrors on dataset hubs carry the same images as
-Parquet shards, which this module reads.
+The full set has 202,599 aligned images of 178x218 in parts of 162,770, 19,867 and 19,962. Its
+official home hands them out through a file store that often refuses ("quota exceeded"); mirrors on
+dataset hubs carry the same images as Parquet shards, which this module reads.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from a2i_lib.data.dataset import AttributeImages, DataError
 from a2i_lib.data.parquet import Box, ParquetImages
 
 ATTRIBUTES = tuple(
-    """5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair
-    Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male
-    Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks
-    Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace
-    Wearing_Necktie Young""".split()
+    """5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose
+    Black_Hair Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee
+    Gray_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard
+    Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair
+    Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie
+    Young""".split()
 )
-SHARD_NAMES = {"train": 0, "val": 1, "test": 2}  # "valid-00000-of-00002" and "validation-..." start with "val" too
+# What a shard's name starts with; "valid-00000-of-00002" and "validation-..." start with "val" too.
+SHARD_NAMES = {"train": 0, "val": 1, "test": 2}
 
 
 def read_celeba(
@@ -33,14 +35,16 @@ def read_celeba(
     limit: int | None = None,
     progress: bool = True,
 ) -> AttributeImages:
-    """Reads CelebA from Parquet: a column `image` and one column for each attribute (booleans, 0/1 or -1/+1).
+    """Reads CelebA from Parquet: a column `image` and one for each attribute.
 
-    The split is the column `partition` (0, 1, 2) where there is one; else the shards must be named by it
-    ("train-00000-of-00019.parquet", "valid-...", "test-..."). Aligned pictures of 178x218 are cut to rows 20 to 198,
-    which keeps hair and some background; square ones are taken whole.
+    Attributes are booleans, 0/1 or -1/+1. The split is the column `partition` (0, 1, 2) where there
+    is one; else the shards must be named by it ("train-00000-of-00019.parquet", "valid-...",
+    "test-..."). Aligned pictures of 178x218 are cut to rows 20 to 198, which keeps hair and some
+    background; square ones are taken whole.
 
     Raises:
-        DataError: a missing column, a value or image that cannot be used; names file, row and field.
+        DataError: a missing column, a value or image that cannot be used; names file, row and
+            field.
     """
     table = ParquetImages(files, limit)
     table.require("image", *ATTRIBUTES)
@@ -78,14 +82,17 @@ def _split(table: ParquetImages) -> np.ndarray:
         values = np.array(table.column("partition"))
         bad = np.flatnonzero(~np.isin(values, (0, 1, 2)))
         if len(bad):
-            raise DataError(f"{table.where(bad[0])}: 'partition' is {values[bad[0]]}, expected 0, 1 or 2")
+            raise DataError(
+                f"{table.where(bad[0])}: 'partition' is {values[bad[0]]}, expected 0, 1 or 2"
+            )
         return values.astype(np.int8)
     of_shard = []
     for path in table.paths:
         part = [number for start, number in SHARD_NAMES.items() if path.name.startswith(start)]
         if not part:
             raise DataError(
-                f"{path}: no column 'partition', and the file's name does not start with train, val or test"
+                f"{path}: no column 'partition', and the name does not start with"
+                " train, val or test"
             )
         of_shard.append(part[0])
     return np.array(of_shard, dtype=np.int8)[table.shard_of_rows()]

@@ -1,8 +1,8 @@
 """CUB-200-2011: birds, 312 attributes in 28 groups, masks.
 
-Attributes are per *species*: the percentage of annotators who saw the attribute on pictures of it. As is usual, an
-attribute counts as present from 50 percent on, so all pictures of a species share one `y`. Groups are not one-hot:
-annotators may have agreed on no member, or on two.
+Attributes are per *species*: the percentage of annotators who saw the attribute on pictures of it.
+As is usual, an attribute counts as present from 50 percent on, so all pictures of a species share
+one `y`. Groups are not one-hot: annotators may have agreed on no member, or on two.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from a2i_lib.data.parquet import ParquetImages
 
 PRESENT = 50.0  # percent of annotators
 VALIDATION = (
-    "val: those training rows for which the SHA-256 of 'class_id row', row counted over all files, first 8 bytes as a"
-    " big-endian number, is divisible by 10"
+    "val: those training rows for which the SHA-256 of 'class_id row', row counted over all files,"
+    " first 8 bytes as a big-endian number, is divisible by 10"
 )
 
 
@@ -31,12 +31,14 @@ def read_cub(
     limit: int | None = None,
     progress: bool = True,
 ) -> AttributeImages:
-    """Reads CUB from Parquet: columns image, mask, class_id, split ("train"/"test"), class_attributes_percent.
+    """Reads CUB from Parquet: columns image, mask, class_id, split, class_attributes_percent.
 
-    `size=72` gives what `Augment.cub()` cuts 64x64 from without enlarging, where the source is large enough.
+    `size=72` gives what `Augment.cub()` cuts 64x64 from without enlarging, where the source is
+    large enough.
 
     Raises:
-        DataError: a missing column, a value or image that cannot be used; names file, row and field.
+        DataError: a missing column, a value or image that cannot be used; names file, row and
+            field.
     """
     table = ParquetImages(files, limit)
     table.require("image", "mask", "class_id", "split", "class_attributes_percent")
@@ -44,7 +46,7 @@ def read_cub(
     percent = table.vectors("class_attributes_percent", names)
     split = _split(table)
     pictures = table.images("image", size, progress=progress)
-    masks = table.images("mask", size, mode="L", progress=progress)
+    masks = table.images("mask", size, mask_of="image", progress=progress)
     return AttributeImages(
         torch.from_numpy(pictures).permute(0, 3, 1, 2),
         torch.from_numpy(np.where(percent >= PRESENT, 1, -1).astype(np.float32)),
@@ -53,7 +55,7 @@ def read_cub(
         torch.from_numpy(masks)[:, None],
         "cub",
         table.provenance()
-        | {"attributes": f"per species: at least {PRESENT:g} percent of annotators saw it, as -1/+1"}
+        | {"attributes": f"per species, -1/+1: at least {PRESENT:g} percent of annotators saw it"}
         | {"split": f"official train and test; {VALIDATION}", "use": "non-commercial research"},
     )
 

@@ -1,16 +1,16 @@
-"""`AttributeImages`: the one form in which every data set and every drawn world of the book reaches a model.
+"""`AttributeImages`: the form in which every data set and every drawn world reaches a model.
 
-Images are bytes, attributes are floats just as the model sees them, masks are optional; all of it lies in memory, or
-in a folder of `.npy` files that is memory-mapped:
+Images are bytes, attributes are floats just as the model sees them, masks are optional; all of it
+lies in memory, or in a folder of `.npy` files that is memory-mapped:
 
-    dataset.json     name, schema, provenance; of each file its size, shape, type and SHA-256; the format's version
+    dataset.json     format's version, name, schema, provenance; size, type, SHA-256 of each file
     images.npy       uint8, N H W 3
     attributes.npy   float32, N K
     split.npy        int8, N      0 train, 1 val, 2 test
     masks.npy        uint8, N H W (optional; 255 = person or bird)
 
-A folder is written beside its place and renamed into it: whatever interrupts the writing, a half-written one is
-never found there.
+A folder is written beside its place and renamed into it: whatever interrupts the writing, a
+half-written one is never found there.
 """
 
 from __future__ import annotations
@@ -56,7 +56,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 @dataclass
 class Batch:
-    """What a training step is given: x (B, 3, H, W) in [0, 1], channels-last; y (B, K); mask (B, 1, H, W) or None."""
+    """What a training step is given.
+
+    Args:
+        x: images, (B, 3, H, W) in [0, 1], channels-last.
+        y: attributes, (B, K).
+        mask: (B, 1, H, W), 1 on the person or bird; None if the data has none.
+    """
 
     x: Tensor
     y: Tensor
@@ -72,12 +78,13 @@ class AttributeImages:
         attributes: float32, (N, K), as the model sees them: binary -1/+1, scores standardised.
         split: int8, (N,): 0 train, 1 val, 2 test.
         schema: what the K columns mean.
-        masks: uint8, (N, 1, H, W), the share of a pixel that the person or bird covers, times 255; or None.
+        masks: uint8, (N, 1, H, W), 255 times the share of a pixel on the person or bird; or None.
         name: of the data set.
         provenance: where it came from and what was done to it; anything JSON can hold.
 
     Raises:
-        DataError: shapes or types that do not fit together, a value that is not finite; names the row and the field.
+        DataError: shapes or types that do not fit together, a value that is not finite; names the
+            row and the field.
     """
 
     images: Tensor
@@ -103,13 +110,16 @@ class AttributeImages:
             value = float(self.attributes[row, column])
             raise DataError(f"{self.name}: row {row}, {self.schema.names[column]!r} is {value}")
         if not bool(((self.split >= 0) & (self.split <= 2)).all()):
-            raise DataError(f"{self.name}: split has values other than 0 (train), 1 (val), 2 (test)")
+            raise DataError(
+                f"{self.name}: split has values other than 0 (train), 1 (val), 2 (test)"
+            )
         self._on_device: dict[torch.device, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     def _expect(self, what: str, x: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
         if x.dtype != dtype or tuple(x.shape) != shape:
             raise DataError(
-                f"{self.name}: {what} is {x.dtype} of shape {tuple(x.shape)}, expected {dtype} of shape {shape}"
+                f"{self.name}: {what} is {x.dtype} of shape {tuple(x.shape)}, "
+                f"expected {dtype} of shape {shape}"
             )
 
     def __len__(self) -> int:
@@ -118,8 +128,8 @@ class AttributeImages:
     def __repr__(self) -> str:
         height, width = self.images.shape[2:]
         counts = ", ".join(f"{s} {len(self.subset(s)):,}" for s in SPLITS)
-        masks = ", masks" if self.masks is not None else ""
-        return f"AttributeImages({self.name}: {len(self):,} images {width}x{height}, {len(self.schema)} attributes{masks}; {counts})"
+        parts = f"{len(self.schema)} attributes" + (", masks" if self.masks is not None else "")
+        return f"{self.name}: {len(self):,} images {width}x{height} ({counts}), {parts}"
 
     # ------------------------------------------------------------------ reading
 
@@ -134,7 +144,7 @@ class AttributeImages:
         return torch.nonzero(self.split == SPLITS.index(split))[:, 0]
 
     def tensors(self, split: str) -> tuple[Tensor, Tensor, Tensor | None]:
-        """All of a split at once: images uint8 (n, 3, H, W), y (n, K), masks uint8 (n, 1, H, W) or None."""
+        """A whole split: images uint8 (n, 3, H, W), y (n, K), masks uint8 (n, 1, H, W) or None."""
         rows = self.subset(split)
         masks = None if self.masks is None else self.masks[rows]
         return self.images[rows], self.attributes[rows], masks
@@ -154,18 +164,20 @@ class AttributeImages:
     ) -> Iterator[Batch]:
         """Cuts a split into batches, on the device.
 
-        The order of epoch e depends on (seed, e), the augmentation of batch b on (seed, b), and nothing else: a run
-        resumed with `start` set to the batches it had consumed sees what it would have seen.
+        The order of epoch e depends on (seed, e), the augmentation of batch b on (seed, b), and
+        nothing else: a run resumed with `start` set to the batches it had consumed sees what it
+        would have seen.
 
         Args:
             split: "train", "val" or "test".
             shuffle: a new order each epoch, else that of the rows.
             augment: None leaves the images as they are.
-            infinite: go on for ever, in full batches: one epoch's order follows the other's without a seam, and each
-                image is seen as often as any. Else one epoch, whose last batch may be smaller.
+            infinite: go on for ever, in full batches: one epoch's order follows the other's
+                without a seam, and each image is seen as often as any. Else one epoch, whose last
+                batch may be smaller.
             start: number of batches to skip; costs nothing.
-            resident: keep all images on the device; None: when they take less than half of its free memory.
-                Otherwise each batch goes there from pinned memory.
+            resident: keep all images on the device; None: when they take less than half of its
+                free memory. Otherwise each batch goes there from pinned memory.
 
         Raises:
             DataError: an unknown or empty split.
@@ -206,7 +218,7 @@ class AttributeImages:
             yield Batch(x, y, mask)
 
     def _arrays(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images as N H W 3, attributes and masks on the device. On the CPU a memory-mapped folder is read in place."""
+        """Images as N H W 3, y and masks on the device; on the CPU a mapped folder stays put."""
         if device not in self._on_device:
             pixels = self.images.permute(0, 2, 3, 1).contiguous()
             masks = None if self.masks is None else self.masks.to(device)
@@ -233,7 +245,7 @@ class AttributeImages:
         progress: bool = True,
         correlated: bool = True,
     ) -> AttributeImages:
-        """Draws `n` images of a world; `splits` are the shares of train, val and test, in that order.
+        """Draws `n` images of a world; `splits` are the shares of train, val and test.
 
         Raises:
             ValueError: shares that are negative or do not add up to 1.
@@ -250,7 +262,11 @@ class AttributeImages:
             masks[i : i + 256] = _to_bytes(drawn.mask)
         share = (torch.arange(n) + 0.5) / n
         split = (share > splits[0]).to(torch.int8) + (share > splits[0] + splits[1]).to(torch.int8)
-        provenance = {"source": f"the drawn world {world.name!r}", "seed": seed, "correlated": correlated}
+        provenance = {
+            "source": f"the drawn world {world.name!r}",
+            "seed": seed,
+            "correlated": correlated,
+        }
         return cls(
             images.permute(0, 3, 1, 2),
             world.labels(factors).float(),
@@ -273,7 +289,9 @@ class AttributeImages:
         folder = Path(folder)
         refuse_existing(folder, overwrite)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent))
+        draft = Path(
+            tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".partial", dir=folder.parent)
+        )
         try:
             self._write(draft)
             draft.chmod(0o755)
@@ -315,34 +333,42 @@ class AttributeImages:
 
         Args:
             mmap: leave the images on the disk until they are looked at.
-            verify: also compare the SHA-256 of each file, which reads all of them. Sizes are always compared.
+            verify: also compare the SHA-256 of each file, which reads all of them. Sizes are
+                always compared.
 
         Raises:
-            DataError: no such data set, another version, a file that is missing or not the one that was written.
+            DataError: no such data set, another version, a file that is missing or not the one
+                that was written.
         """
         folder = Path(folder)
         header = _read_header(folder)
         try:
-            schema = AttributeSchema.from_dict(header["schema"])
+            schema = _schema(folder, header["schema"])
             files = header["files"]
             for name, record in files.items():
                 _check_file(folder / name, record, verify)
-            arrays = {name: _read_array(folder / name, record, mmap) for name, record in files.items()}
+            arrays = {
+                name: _read_array(folder / name, record, mmap) for name, record in files.items()
+            }
             images = arrays["images.npy"].permute(0, 3, 1, 2)
             masks = arrays["masks.npy"][:, None] if "masks.npy" in arrays else None
             attributes, split = arrays["attributes.npy"], arrays["split.npy"]
             name, provenance = header["name"], header["provenance"]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{folder / 'dataset.json'}: field {error} is missing or damaged") from None
+        except KeyError as error:
+            raise DataError(f"{folder / 'dataset.json'}: no field {error}") from None
+        except (TypeError, AttributeError) as error:
+            raise DataError(f"{folder / 'dataset.json'} is damaged: {error}") from None
         return cls(images, attributes, split, schema, masks, name, provenance)
 
 
 def refuse_existing(folder: Path, overwrite: bool) -> None:
-    """Raises DataError if something is at `folder` that may not be replaced: before any work, not after it."""
+    """Raises DataError if `folder` holds what may not be replaced: before any work, not after."""
     if not folder.exists():
         return
     if not overwrite:
-        raise DataError(f"{folder} exists already; remove it, choose another, or ask to overwrite it")
+        raise DataError(
+            f"{folder} exists already; remove it, choose another, or ask to overwrite it"
+        )
     if not (folder / "dataset.json").exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} is not a data set of this library; it will not be overwritten")
 
@@ -350,12 +376,14 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
 def _order(
     n: int, batch_size: int, seed: int, shuffle: bool, infinite: bool, start: int
 ) -> Iterator[Tensor]:
-    """Positions 0..n-1 in batches: of one epoch, or of the endless row of epochs one after the other."""
+    """Positions 0..n-1 in batches: of one epoch, or of epochs one after the other for ever."""
 
     def epoch(e: int) -> Tensor:
-        return torch.randperm(n, generator=_generator(seed, "order", e)) if shuffle else torch.arange(n)
+        if not shuffle:
+            return torch.arange(n)
+        return torch.randperm(n, generator=_generator(seed, "order", e))
 
-    current, position = (start * batch_size // n, start * batch_size % n) if infinite else (0, start * batch_size)
+    current, position = divmod(start * batch_size, n) if infinite else (0, start * batch_size)
     queue = epoch(current)[position:]
     while len(queue) or infinite:
         while infinite and len(queue) < batch_size:
@@ -409,7 +437,9 @@ def file_sha256(path: Path) -> str:
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     if not path.is_file():
-        raise DataError(f"{folder} is not a data set: it has no dataset.json (`a2i data` makes one)")
+        raise DataError(
+            f"{folder} is not a data set: it has no dataset.json (`a2i data` makes one)"
+        )
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -418,18 +448,30 @@ def _read_header(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path}: field 'format' is not {FORMAT!r}")
     if header.get("version") != VERSION:
         raise DataError(
-            f"{path}: field 'version' is {header.get('version')!r}, this library reads {VERSION}; make the data set again"
+            f"{path}: field 'version' is {header.get('version')!r}, this library reads {VERSION};"
+            " make the data set again"
         )
     return header
+
+
+def _schema(folder: Path, entry: dict[str, Any]) -> AttributeSchema:
+    try:
+        return AttributeSchema.from_dict(entry)
+    except ValueError as error:  # a name twice, an unknown kind
+        raise DataError(f"{folder / 'dataset.json'}: field 'schema': {error}") from None
 
 
 def _check_file(path: Path, record: dict[str, Any], verify: bool) -> None:
     if not path.is_file():
         raise DataError(f"{path} is missing")
     if path.stat().st_size != record["bytes"]:
-        raise DataError(f"{path} has {path.stat().st_size:,} bytes, dataset.json says {record['bytes']:,}")
+        raise DataError(
+            f"{path} has {path.stat().st_size:,} bytes, dataset.json says {record['bytes']:,}"
+        )
     if verify and file_sha256(path) != record["sha256"]:
-        raise DataError(f"{path}: its SHA-256 is not the one in dataset.json; the file was changed or damaged")
+        raise DataError(
+            f"{path}: its SHA-256 is not the one in dataset.json; the file was changed or damaged"
+        )
 
 
 def _read_array(path: Path, record: dict[str, Any], mmap: bool) -> Tensor:
@@ -439,6 +481,7 @@ def _read_array(path: Path, record: dict[str, Any], mmap: bool) -> Tensor:
         raise DataError(f"{path} is not a .npy file: {error}") from None
     if list(array.shape) != record["shape"] or str(array.dtype) != record["dtype"]:
         raise DataError(
-            f"{path}: {array.dtype} of shape {list(array.shape)}, dataset.json says {record['dtype']} of shape {record['shape']}"
+            f"{path}: {array.dtype} of shape {list(array.shape)}, "
+            f"dataset.json says {record['dtype']} of shape {record['shape']}"
         )
     return torch.from_numpy(array)

@@ -1,9 +1,10 @@
-"""Labeled Faces in the Wild: 13,143 faces of 5,721 people, 73 attributes, hair-and-face masks, the View-1 split.
+"""Labeled Faces in the Wild: 13,143 faces of 5,721 people, 73 attributes, masks, View 1's split.
 
-The attributes people train on are real-valued: outputs of Kumar's attribute classifiers, positive where the attribute
-is seen. **`scores_estimated` is not that table.** It is an estimate of it: the signs agree with the binary labels of
-LFWA+ by construction, the sizes are guesses. Every number computed from them inherits this, and the data set says so
-in its `provenance`. `labels="binary"` uses the LFWA+ labels themselves.
+The attributes people train on are real-valued: outputs of Kumar's attribute classifiers, positive
+where the attribute is seen. **`scores_estimated` is not that table.** It is an estimate of it: the
+signs agree with the binary labels of LFWA+ by construction, the sizes are guesses. Every number
+computed from them inherits this, and the data set says so in its `provenance`. `labels="binary"`
+uses the LFWA+ labels themselves.
 
 Masks: 2,906 come from the official part labels, the others from a small network trained on those.
 """
@@ -22,13 +23,13 @@ from a2i_lib.data.dataset import AttributeImages, DataError
 from a2i_lib.data.parquet import ParquetImages
 
 LABELS = {
-    "scores": "ESTIMATES of the published real-valued scores: signs from the binary LFWA+ labels, sizes estimated;"
-    " standardised with the mean and deviation of the training split",
+    "scores": "ESTIMATES of the published real-valued scores: signs from the binary LFWA+ labels,"
+    " sizes estimated; standardised with the mean and deviation of the training split",
     "binary": "binary LFWA+ labels as -1/+1",
 }
 VALIDATION = (
-    "val: those people of View 1's training list the SHA-256 of whose name, first 8 bytes as a big-endian number,"
-    " is divisible by 10; no person is in two splits"
+    "val: those people of View 1's training list the SHA-256 of whose name, first 8 bytes as a"
+    " big-endian number, is divisible by 10; no person is in two splits"
 )
 
 
@@ -39,14 +40,16 @@ def read_lfw(
     limit: int | None = None,
     progress: bool = True,
 ) -> AttributeImages:
-    """Reads LFW from Parquet: columns image, mask, person, view1, and scores_estimated or attributes.
+    """Reads LFW from Parquet: columns image, mask, person, view1, scores_estimated or attributes.
 
     Args:
-        labels: "scores", standardised (raw = mean + deviation * y, both in the schema); or "binary", -1/+1.
+        labels: "scores", standardised (raw = mean + deviation * y, both in the schema); or
+            "binary", -1/+1.
         limit: only that many images, evenly spaced.
 
     Raises:
-        DataError: a missing column, a value or image that cannot be used; names file, row and field.
+        DataError: a missing column, a value or image that cannot be used; names file, row and
+            field.
     """
     if labels not in LABELS:
         raise DataError(f"labels {labels!r}: choose one of {', '.join(LABELS)}")
@@ -62,7 +65,7 @@ def read_lfw(
         schema = AttributeSchema([Attribute(name) for name in names])
         values = np.where(values > 0, 1, -1).astype(np.float32)
     pictures = table.images("image", size, progress=progress)
-    masks = table.images("mask", size, mode="L", progress=progress)
+    masks = table.images("mask", size, mask_of="image", progress=progress)
     return AttributeImages(
         torch.from_numpy(pictures).permute(0, 3, 1, 2),
         torch.from_numpy(values),
@@ -77,9 +80,14 @@ def read_lfw(
 
 
 def view1_split(table: ParquetImages) -> np.ndarray:
-    """0 train, 1 val, 2 test, (N,) int8: LFW's View 1, with a tenth of the training people set aside (`VALIDATION`)."""
+    """0 train, 1 val, 2 test, (N,) int8: View 1, a tenth of its training people set aside.
+
+    Which tenth, `VALIDATION` says.
+    """
     split = np.empty(len(table), dtype=np.int8)
-    for i, (view, person) in enumerate(zip(table.column("view1"), table.column("person"), strict=True)):
+    for i, (view, person) in enumerate(
+        zip(table.column("view1"), table.column("person"), strict=True)
+    ):
         if view not in ("train", "test"):
             raise DataError(f"{table.where(i)}: 'view1' is {view!r}, expected 'train' or 'test'")
         split[i] = 2 if view == "test" else int(one_in_ten(person.encode()))
@@ -94,7 +102,7 @@ def one_in_ten(key: bytes) -> bool:
 def standardise(
     raw: np.ndarray, names: Sequence[str], train: np.ndarray
 ) -> tuple[np.ndarray, AttributeSchema]:
-    """Raw scores (N, K) -> (raw - mean) / deviation over the training rows, and the schema that undoes it.
+    """(raw - mean) / deviation over the training rows (N, K), and the schema that undoes it.
 
     A score that does not vary there has deviation 1 and stays at 0.
     """

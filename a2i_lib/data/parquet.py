@@ -1,8 +1,8 @@
 """Reads images and their labels from Parquet files.
 
-The layout is the one the `datasets` library writes, and so that of most mirrors on dataset hubs: a column of images
-as `struct<bytes, path>` (plain bytes are read as well), beside columns of labels; one file or many shards. Needs
-pyarrow: `pip install "a2i-lib[data]"`.
+The layout is the one the `datasets` library writes, and so that of most mirrors on dataset hubs: a
+column of images as `struct<bytes, path>` (plain bytes are read as well), beside columns of labels;
+one file or many shards. Needs pyarrow: `pip install "a2i-lib[data]"`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from a2i_lib.data.dataset import DataError, did_you_mean, file_sha256
 
 Box = tuple[int, int, int, int]
-Crop = Callable[[int, int], Box | None]  # (width, height) -> left, upper, right, lower; None: the whole picture
+# (width, height) -> left, upper, right, lower of the part to keep; None: the whole picture
+Crop = Callable[[int, int], Box | None]
 
 
 def whole_square(width: int, height: int) -> None:
@@ -37,11 +38,14 @@ class ParquetImages:
     """The rows of one or several Parquet files, or of an even sample of them.
 
     Args:
-        files: a path, a pattern ("train-*.parquet"), or several of either; shards are read in the order of their names.
-        limit: take only that many rows, evenly spaced over all files so that each split has its share.
+        files: a path, a pattern ("train-*.parquet"), or several of either; shards are read in the
+            order of their names.
+        limit: take only that many rows, evenly spaced over all files so that each split has its
+            share.
 
     Raises:
-        DataError: no file, a file that is not Parquet or has no rows, a column named twice, shards that differ.
+        DataError: no file, a file that is not Parquet or has no rows, a column named twice, shards
+            that differ.
         ModuleNotFoundError: pyarrow is not installed; says how to install it.
     """
 
@@ -52,6 +56,7 @@ class ParquetImages:
         self.columns: list[str] = self._files[0].schema_arrow.names
         for path, file in zip(self.paths, self._files, strict=True):
             _check_columns(path, file.schema_arrow.names, self.columns)
+        self._sizes: dict[str, np.ndarray] = {}
         counts = [file.metadata.num_rows for file in self._files]
         self._starts = np.cumsum([0, *counts])
         total = int(self._starts[-1])
@@ -102,7 +107,7 @@ class ParquetImages:
         return {"files": [{"name": p.name, "sha256": file_sha256(p)} for p in self.paths]}
 
     def require(self, *columns: str) -> None:
-        """Raises DataError naming the first of `columns` that is missing, and those that are there."""
+        """Raises DataError naming a column that is missing, and those that are there."""
         for column in columns:
             if column not in self.columns:
                 raise DataError(
@@ -137,7 +142,9 @@ class ParquetImages:
         columns = []
         for name in names:
             values = np.array([_number(v) for v in self.column(name)], dtype=np.float32)
-            self._refuse(~np.isin(values, (-1, 0, 1)), name, values, "is none of true/false, 0/1, -1/+1")
+            self._refuse(
+                ~np.isin(values, (-1, 0, 1)), name, values, "is none of true/false, 0/1, -1/+1"
+            )
             columns.append(np.where(values > 0, 1, -1))
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -149,13 +156,18 @@ class ParquetImages:
         """
         lists = self.column(name)
         for i, values in enumerate(lists):
+            if not isinstance(values, list):
+                raise DataError(f"{self.where(i)}: {name!r} is no list of numbers")
             if len(values) != len(entries):
                 raise DataError(
-                    f"{self.where(i)}: {name!r} has {len(values)} values for {len(entries)} attributes"
+                    f"{self.where(i)}: {name!r} has {len(values)} values"
+                    f" for {len(entries)} attributes"
                 )
-        table = np.array(lists, dtype=np.float32)
+        table = np.array([[_number(v) for v in values] for values in lists], dtype=np.float32)
         for k, entry in enumerate(entries):
-            self._refuse(~np.isfinite(table[:, k]), f"{name}[{entry}]", table[:, k], "is not a finite number")
+            self._refuse(
+                ~np.isfinite(table[:, k]), f"{name}[{entry}]", table[:, k], "is not a finite number"
+            )
         return table
 
     def _refuse(self, bad: np.ndarray, field: str, values: np.ndarray, why: str) -> None:
@@ -166,27 +178,37 @@ class ParquetImages:
     # ------------------------------------------------------------------ images
 
     def images(
-        self, name: str, size: int, mode: str = "RGB", crop: Crop = whole_square, progress: bool = True
+        self,
+        name: str,
+        size: int,
+        mask_of: str | None = None,
+        crop: Crop = whole_square,
+        progress: bool = True,
     ) -> np.ndarray:
-        """Decodes a column of images, cut by `crop` and resized to size x size: uint8, (N, size, size[, 3]).
+        """A column of images, cut by `crop` and resized: uint8, (N, size, size, 3).
 
-        Mode "L" is for masks: they are cut to 0 and 255 after resizing. Decoding runs in threads.
+        With `mask_of` it is a column of masks for that column of images, read before this one:
+        (N, size, size), cut to 0 and 255 after resizing. Decoding runs in threads.
 
         Raises:
-            DataError: an image that is missing, cannot be decoded or that `crop` refuses; names file, row and path.
+            DataError: an image that is missing, cannot be decoded, that `crop` refuses, or a mask
+                of another size than its image; names file, row and path.
         """
         self.require(name)
-        shape = (size, size, 3) if mode == "RGB" else (size, size)
+        shape = (size, size) if mask_of else (size, size, 3)
         out = np.empty((len(self), *shape), dtype=np.uint8)
+        sizes = self._sizes[name] = np.empty((len(self), 2), dtype=np.int32)
 
         def decode(item: tuple[int, Any]) -> None:
             i, cell = item
-            data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+            data, path = (cell["bytes"], cell["path"]) if isinstance(cell, dict) else (cell, None)
             try:
-                if not data:
-                    raise ValueError("no image bytes; the file may only point to images elsewhere")
-                out[i] = _picture(data, size, mode, crop)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                picture = _open_image(data)
+                sizes[i] = picture.size
+                if mask_of and (sizes[i] != self._sizes[mask_of][i]).any():
+                    raise ValueError(f"size {sizes[i]}, but its image {self._sizes[mask_of][i]}")
+                out[i] = _pixels(picture, size, mask_of is not None, crop)
+            except Exception as error:  # whatever a decoder may raise over damaged bytes
                 at = f" ({path})" if path else ""
                 raise DataError(f"{self.where(i)}: {name!r}{at}: {error}") from None
 
@@ -198,7 +220,7 @@ class ParquetImages:
         return out
 
     def _cells(self, name: str) -> Iterator[list[tuple[int, Any]]]:
-        """Pairs (i, cell) of the rows taken, a few hundred at a time: encoded images are never all in memory."""
+        """Pairs (i, cell) of the rows taken, a few hundred at a time, never all in memory."""
         i = row = 0
         for file in self._files:
             for part in file.iter_batches(batch_size=512, columns=[name]):
@@ -209,14 +231,22 @@ class ParquetImages:
                 i, row = i + n, stop
 
 
-def _picture(data: bytes, size: int, mode: str, crop: Crop) -> np.ndarray:
-    image = Image.open(io.BytesIO(data))
-    box = crop(*image.size)
-    image = image.convert(mode)
-    if image.size != (size, size) or box is not None:
-        image = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
-    pixels = np.asarray(image)
-    return pixels if mode == "RGB" else np.where(pixels > 127, 255, 0).astype(np.uint8)
+def _open_image(data: bytes | None) -> Image.Image:
+    if not data:
+        raise ValueError("no image bytes; the file may only point to images elsewhere")
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ValueError(f"{len(data):,} bytes that are no image") from None
+
+
+def _pixels(picture: Image.Image, size: int, mask: bool, crop: Crop) -> np.ndarray:
+    box = crop(*picture.size)
+    picture = picture.convert("L" if mask else "RGB")
+    if picture.size != (size, size) or box is not None:
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    pixels = np.asarray(picture)
+    return np.where(pixels > 127, 255, 0).astype(np.uint8) if mask else pixels
 
 
 def _number(value: Any) -> float:
@@ -231,7 +261,7 @@ def _pyarrow_parquet() -> Any:
         import pyarrow.parquet
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            'reading Parquet files needs pyarrow: pip install "a2i-lib[data]" (or pip install pyarrow)'
+            'reading Parquet files needs pyarrow: pip install "a2i-lib[data]"'
         ) from None
     return pyarrow.parquet
 
@@ -252,7 +282,9 @@ def _open(pq: Any, path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+        raise DataError(
+            f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _check_columns(path: Path, columns: list[str], first: list[str]) -> None:
