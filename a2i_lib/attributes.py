@@ -1,7 +1,7 @@
 """What an attribute vector means: names, kinds, groups, and the way from words to numbers and back.
 
-Every data set and every drawn world of the book carries an `AttributeSchema`; every checkpoint stores its
-fingerprint, so that a model is never asked for attributes it was not trained on.
+Every data set and every drawn world of the book carries an `AttributeSchema`; every checkpoint
+stores its fingerprint, so that a model is never asked for attributes it was not trained on.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Attribute:
 
     Args:
         name: CelebA's, LFW's or CUB's name wherever the attribute shows the same thing.
-        kind: "binary" (-1/+1), "score" (standardised real value) or "one-hot" (-1/+1, one +1 a group).
+        kind: "binary" (-1/+1), "score" (standardised real value) or "one-hot" (-1/+1, one +1 a
+            group).
         group: the group a one-hot member belongs to (or a heading that several binaries share).
         low, high: range of the entry in the training split, as the model sees it.
         mean, deviation: a raw score is `mean + deviation * y`; 0 and 1 for other kinds.
@@ -118,7 +119,7 @@ class AttributeSchema(Sequence[Attribute]):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over names, kinds and groups in order: what must agree for `y` to mean the same."""
+        """SHA-256 over names, kinds and groups in order: what decides the meaning of y."""
         rows = [[a.name, a.kind, a.group] for a in self._attributes]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
@@ -142,9 +143,10 @@ class AttributeSchema(Sequence[Attribute]):
     ) -> Tensor:
         """Words or a mapping -> `y`, shape (K,).
 
-        `"Smiling, not Male"` sets Smiling to its high end and Male to its low end; a mapping may also give numbers,
-        in the units of `y`. What is not named keeps the value in `base` (default: the low end of binaries and
-        one-hot members, 0 for scores). Naming a one-hot member moves its whole group to that member.
+        `"Smiling, not Male"` sets Smiling to its high end and Male to its low end; a mapping may
+        also give numbers, in the units of `y`. What is not named keeps the value in `base`
+        (default: the low end of binaries and one-hot members, 0 for scores). Naming a one-hot
+        member moves its whole group to that member.
 
         Raises:
             UnknownAttribute: an unknown name.
@@ -190,7 +192,9 @@ class AttributeSchema(Sequence[Attribute]):
         return cls([Attribute(**entry) for entry in data["attributes"]])
 
     def require_same(self, other: AttributeSchema, what: str) -> None:
-        """Raises ValueError naming the first difference if `other` orders or names its attributes differently."""
+        """Raises ValueError naming the first difference if `other` orders or names its attributes
+        differently.
+        """
         if self.fingerprint == other.fingerprint:
             return
         if len(self) != len(other):

@@ -1,4 +1,6 @@
-"""Diagonal Gaussians: the only place in the book where a log-density or a KL divergence is written down."""
+"""Diagonal Gaussians: the only place in the book where a log-density or a KL divergence is written
+down.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class DiagonalGaussian:
         return torch.exp(0.5 * self.log_var)
 
     def rsample(self, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
-        """mu + temperature * sigma * epsilon with epsilon ~ N(0, I): differentiable in mu and log_var. (B, Z)"""
+        """mu + temperature * sigma * epsilon with epsilon ~ N(0, I): differentiable in mu and
+        log_var. (B, Z)
+        """
         epsilon = torch.randn(
             self.mu.shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype
         )
@@ -50,7 +54,7 @@ class DiagonalGaussian:
         return -0.5 * (squared + self.log_var + LOG_2PI).sum(-1)
 
     def kl_by_dimension(self, other: DiagonalGaussian | None = None) -> Tensor:
-        """KL(self || other) in nats for each dimension, shape (B, Z); `other` defaults to N(0, I)."""
+        """KL(self || other) in nats by dimension, (B, Z); `other` defaults to N(0, I)."""
         if other is None:
             return 0.5 * (self.mu**2 + self.log_var.exp() - 1.0 - self.log_var)
         gap = self.log_var - other.log_var
@@ -58,7 +62,9 @@ class DiagonalGaussian:
         return 0.5 * (gap.exp() + squared - 1.0 - gap)
 
     def kl(self, other: DiagonalGaussian | None = None) -> Tensor:
-        """KL(self || other) in nats, summed over dimensions, shape (B,) (Kingma & Welling 2014, appendix B)."""
+        """KL(self || other) in nats, summed over dimensions, shape (B,) (Kingma & Welling 2014,
+        appendix B).
+        """
         return self.kl_by_dimension(other).sum(-1)
 
     def __getitem__(self, rows) -> DiagonalGaussian:  # type: ignore[no-untyped-def]

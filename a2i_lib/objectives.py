@@ -1,6 +1,8 @@
-"""Objectives: one value an image, in nats, never reduced. The training loop takes the mean over the batch, once.
+"""Objectives: one value an image, in nats, never reduced. The training loop takes the mean over
+the batch, once.
 
-So a weight on a term means the same in every chapter, whatever the batch size, image size or latent size.
+So a weight on a term means the same in every chapter, whatever the batch size, image size or
+latent size.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def squared_error(x: Tensor, x_hat: Tensor) -> Tensor:
 def gaussian_nll(x: Tensor, x_hat: Tensor, sigma: float) -> Tensor:
     """-log N(x; x_hat, sigma^2 I) in nats, shape (B,): the term `recon`.
 
-    sigma is the shared, constant standard deviation of Attribute2Image, section 3.1, in pixel units ([0, 1]).
+    sigma is the shared, constant standard deviation of Attribute2Image, section 3.1, in pixel
+    units ([0, 1]).
 
     Raises:
         ValueError: sigma not positive.
@@ -56,9 +59,11 @@ def negative_elbo(
     sigma: float,
     kl_weight: float = 1.0,
 ) -> Loss:
-    """Attribute2Image eq. 1 with the sign turned: recon + kl_weight * KL(q(z|x,y) || p(z|y)), shape (B,).
+    """Attribute2Image eq. 1 with the sign turned: recon + kl_weight * KL(q(z|x,y) || p(z|y)),
+    shape (B,).
 
-    With kl_weight = 1 and one sample of z it is an unbiased estimate of an upper bound of -log p(x|y), in nats.
+    With kl_weight = 1 and one sample of z it is an unbiased estimate of an upper bound of -log
+    p(x|y), in nats.
     """
     recon = gaussian_nll(x, x_hat, sigma)
     kl = q.kl(p)

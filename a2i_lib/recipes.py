@@ -1,7 +1,8 @@
 """Every training run of the book, by name and profile.
 
-`smoke` takes seconds and proves that the code runs; `cpu` is what a chapter trains live on a laptop; `gpu` has the papers'
-sizes; `release` is `cpu` with more steps and images: it made the weights in `book/checkpoints/`.
+`smoke` takes seconds and proves that the code runs; `cpu` is what a chapter trains live on a
+laptop; `gpu` has the papers' sizes; `release` is `cpu` with more steps and images: it made the
+weights in `book/checkpoints/`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set that the reader has prepared with `a2i data NAME`: the folder `NAME-SIZE` under the data root."""
+    """A data set that the reader has prepared with `a2i data NAME`: the folder `NAME-SIZE` under
+    the data root.
+    """
 
     name: str
     size: int = 64
@@ -110,7 +113,9 @@ class Recipe:
         return ElboUpdate(model, self.sigma, self.kl_weight, self.adam)
 
     def train(self, data: AttributeImages, **options: Any) -> Fitted:
-        """Trains as the recipe says; `options` go to `fit` (device, checkpoint, resume, progress, ...)."""
+        """Trains as the recipe says; `options` go to `fit` (device, checkpoint, resume, progress,
+        ...).
+        """
         return fit(
             self.build_update(data),
             data,
@@ -127,12 +132,12 @@ class Recipe:
 
 
 def _profiles(base: Recipe, **overrides: Mapping[str, Any]) -> dict[str, Recipe]:
-    """A recipe in all profiles: `base` is `cpu`; smoke shrinks everything, gpu has the papers' full width."""
-    small = {"n": 320, "size": 32} if isinstance(base.data, Drawn) else {}
+    """A recipe in all profiles: `base` is `cpu`; smoke shrinks everything, gpu has the papers'
+    full width.
+    """
+    data = replace(base.data, n=320, size=32) if isinstance(base.data, Drawn) else base.data
     settings = {**base.settings, "width": 0.125}
-    smoke = replace(
-        base, data=replace(base.data, **small), settings=settings, steps=6, batch_size=32
-    )
+    smoke = replace(base, data=data, settings=settings, steps=6, batch_size=32)
     made = {"smoke": smoke, "cpu": base, "gpu": base, "release": base}
     for profile, changes in overrides.items():
         made[profile] = replace(made[profile], **changes)

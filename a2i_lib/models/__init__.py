@@ -1,4 +1,6 @@
-"""One file per model, named as its chapter. `build` makes a model from a name and plain numbers (recipes, cards)."""
+"""One file per model, named as its chapter. `build` makes a model from a name and plain numbers
+(recipes, cards).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The conditional variational auto-encoder: chapter 03.
 
-`CVAE` is Attribute2Image's base model (section 3.1) in its own architecture (section 5, appendix B);
-`ShallowCVAE` is Debbagh's two-layer variant (beta-weighted CVAE, section 4).
+`CVAE` is Attribute2Image's base model (section 3.1) in its own architecture (section 5, appendix
+B); `ShallowCVAE` is Debbagh's two-layer variant (beta-weighted CVAE, section 4).
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from a2i_lib.models.vae import LatentImageModel, zero_linear
 
 
 class CVAE(LatentImageModel):
-    """p(x | z, y) = N(decode(z, y), sigma^2), p(z) = N(0, I), q(z | x, y) diagonal Gaussian (eq. 1).
+    """p(x | z, y) = N(decode(z, y), sigma^2), p(z) = N(0, I), q(z | x, y) diagonal Gaussian (eq.
+    1).
 
-    The attribute stream joins the image stream at the end of the encoder; as in the authors' code the mean of q sees
-    x and y, its log-variance x only.
+    The attribute stream joins the image stream at the end of the encoder; as in the authors' code
+    the mean of q sees x and y, its log-variance x only.
 
     Args:
         attributes: K, the length of y.
@@ -58,10 +59,12 @@ class CVAE(LatentImageModel):
 
 
 class ShallowCVAE(LatentImageModel):
-    """Debbagh's CVAE: two convolutions with max-pooling, one linear layer, two transposed convolutions.
+    """Debbagh's CVAE: two convolutions with max-pooling, one linear layer, two transposed
+    convolutions.
 
-    y is tiled over the image and joined to its channels; joined to z in the decoder. Weights start as in Kaiming's
-    initialisation, biases at 0 (section 4). Channels and latent size are not in the paper: 32, 64 and `latent` here.
+    y is tiled over the image and joined to its channels; joined to z in the decoder. Weights start
+    as in Kaiming's initialisation, biases at 0 (section 4). Channels and latent size are not in
+    the paper: 32, 64 and `latent` here.
 
     Args:
         attributes: K, the length of y.

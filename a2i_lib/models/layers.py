@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Rows: phase of the output pixel (even, odd); columns: how the five taps fall on three input pixels.
+# Rows: phase of the output pixel (even, odd); columns: how the five taps fall on three input
+# pixels.
 _FOLD_5 = torch.tensor(
     [[[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]],
      [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]],
@@ -15,11 +16,13 @@ _FOLD_5 = torch.tensor(
 
 
 class UpConv(nn.Module):
-    """2-by-2 nearest upsampling, then a 5x5 convolution with padding 2 (Attribute2Image, appendix B).
+    """2-by-2 nearest upsampling, then a 5x5 convolution with padding 2 (Attribute2Image, appendix
+    B).
 
-    Computed without ever building the upsampled image. Four neighbouring outputs read the same 3x3 inputs, each
-    with a different sum of the 25 weights; so one 3x3 convolution with four times the channels, followed by a
-    pixel shuffle, gives the same numbers with 9 instead of 25 multiplications.
+    Computed without ever building the upsampled image. Four neighbouring outputs read the same 3x3
+    inputs, each with a different sum of the 25 weights; so one 3x3 convolution with four times the
+    channels, followed by a pixel shuffle, gives the same numbers with 9 instead of 25
+    multiplications.
 
     Shapes: (B, C_in, H, W) -> (B, C_out, 2H, 2W).
     """
@@ -43,8 +46,9 @@ class UpConv(nn.Module):
 class ImageEncoder(nn.Module):
     """Five convolutions and a fully-connected layer (Attribute2Image, section 5 and appendix B).
 
-    64, 128, 256, 256, 1024 channels times `width`; kernels 5, 5, 3, 3 with stride 2, then one that covers what is
-    left (4x4 for 64x64 images). Dropout 0.5 on the result, before attributes join (section 5).
+    64, 128, 256, 256, 1024 channels times `width`; kernels 5, 5, 3, 3 with stride 2, then one that
+    covers what is left (4x4 for 64x64 images). Dropout 0.5 on the result, before attributes join
+    (section 5).
 
     Shapes: (B, 3, size, size) -> (B, features).
 
@@ -74,10 +78,12 @@ class ImageEncoder(nn.Module):
 
 
 class ImageDecoder(nn.Module):
-    """Two fully-connected layers, then five convolutions with three upsamplings (Attribute2Image, appendix B).
+    """Two fully-connected layers, then five convolutions with three upsamplings (Attribute2Image,
+    appendix B).
 
-    256 and 8*8*256 neurons, then 256, 256, 128, 64 and 3 channels with kernels 3, 5, 5, 5, 5, times `width`. The paper
-    speaks of upsampling at each convolution; 8 -> 64 leaves room for three. Output through a sigmoid, in [0, 1].
+    256 and 8*8*256 neurons, then 256, 256, 128, 64 and 3 channels with kernels 3, 5, 5, 5, 5,
+    times `width`. The paper speaks of upsampling at each convolution; 8 -> 64 leaves room for
+    three. Output through a sigmoid, in [0, 1].
 
     Shapes: (B, inputs) -> (B, channels, size, size).
     """

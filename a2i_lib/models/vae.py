@@ -1,6 +1,8 @@
-"""The variational auto-encoder (Kingma & Welling 2014) in Attribute2Image's architecture: chapter 02.
+"""The variational auto-encoder (Kingma & Welling 2014) in Attribute2Image's architecture: chapter
+02.
 
-The paper's unconditional baseline (section 5, "Baselines"): the networks of the CVAE without its attribute stream.
+The paper's unconditional baseline (section 5, "Baselines"): the networks of the CVAE without its
+attribute stream.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ class Pass(NamedTuple):
 class LatentImageModel(nn.Module):
     """What inference, editing, evaluation and widgets ask of a model with latent variables.
 
-    A subclass defines `posterior(x, y)` and `decode(z, y)`; `prior(y)` is N(0, I) unless it says otherwise.
+    A subclass defines `posterior(x, y)` and `decode(z, y)`; `prior(y)` is N(0, I) unless it says
+    otherwise.
     """
 
     latent: int
@@ -57,13 +60,16 @@ class LatentImageModel(nn.Module):
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """n images for each row of y: z ~ p(z | y), then the mean of p(x | z, y). (B * n, 3, H, W), row by row."""
+        """n images for each row of y: z ~ p(z | y), then the mean of p(x | z, y). (B * n, 3, H,
+        W), row by row.
+        """
         y = y.repeat_interleave(n, 0)
         return self.decode(self.prior(y).rsample(generator, temperature), y)
 
 
 class VAE(LatentImageModel):
-    """p(z) = N(0, I), p(x | z) = N(decode(z), sigma^2), q(z | x) diagonal Gaussian. `y` is accepted and ignored.
+    """p(z) = N(0, I), p(x | z) = N(decode(z), sigma^2), q(z | x) diagonal Gaussian. `y` is
+    accepted and ignored.
 
     Args:
         latent: dimensions of z (the paper fixes 256 at full width).

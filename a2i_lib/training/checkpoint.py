@@ -1,8 +1,8 @@
 """Checkpoints: safetensors files that are whole or absent, and cards that say what is in them.
 
-A *training state* is one file with weights, averaged weights, optimiser and step: enough to go on bit for
-bit. A *release* is a pair `NAME.safetensors` (weights alone) and `NAME.json` (the card, with the file's
-SHA-256). Nothing is ever unpickled.
+A *training state* is one file with weights, averaged weights, optimiser and step: enough to go on
+bit for bit. A *release* is a pair `NAME.safetensors` (weights alone) and `NAME.json` (the card,
+with the file's SHA-256). Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class CheckpointError(ValueError):
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file so that `path` holds either what it held before or all of `data`, whatever happens meanwhile."""
+    """Writes a file so that `path` holds either what it held before or all of `data`, whatever
+    happens meanwhile.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -93,12 +95,19 @@ def pack_optimizer(name: str, optimizer: torch.optim.Optimizer) -> tuple[dict[st
 def unpack_optimizer(
     name: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], groups: Any
 ) -> None:
-    """Inverse of `pack_optimizer`."""
+    """Inverse of `pack_optimizer`.
+
+    Moments get their parameter's memory layout: fused kernels read both as plain memory, in one
+    order.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     prefix = f"optimizer.{name}."
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(prefix):
             index, entry = key[len(prefix) :].split(".", 1)
+            if value.ndim:
+                value = torch.empty_like(parameters[int(index)]).copy_(value)
             state.setdefault(int(index), {})[entry] = value
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -109,8 +118,8 @@ def unpack_optimizer(
 def save_release(folder: Path, name: str, model: nn.Module, card: Mapping[str, Any]) -> Path:
     """Writes `name.safetensors` and its card `name.json` into a folder; returns the card's path.
 
-    Weights are stored as float16 if they would otherwise take more than 8 MiB. The card goes last: a release without
-    its card is not one.
+    Weights are stored as float16 if they would otherwise take more than 8 MiB. The card goes last:
+    a release without its card is not one.
     """
     tensors = dict(model.state_dict())
     if sum(t.numel() * t.element_size() for t in tensors.values()) > 8 * 2**20:

@@ -1,7 +1,7 @@
 """One loop for every model of the book. Read it top to bottom.
 
-`fit` moves batches, calls an update, keeps an average of the weights, logs without making the device
-wait, writes checkpoints and resumes from them to the very same numbers.
+`fit` moves batches, calls an update, keeps an average of the weights, logs without making the
+device wait, writes checkpoints and resumes from them to the very same numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
@@ -39,7 +40,8 @@ class NonFiniteLoss(RuntimeError):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate over a run: a linear rise over `warmup` steps, then constant or a half cosine down to `final`.
+    """Learning rate over a run: a linear rise over `warmup` steps, then constant or a half cosine
+    down to `final`.
 
     Args:
         kind: "constant" (the papers') or "cosine".
@@ -63,7 +65,9 @@ class Schedule:
 
 @dataclass
 class History:
-    """What a run logged: `rows` of {"step": ..., "loss": ..., other terms}, one each `log_every` steps (their mean)."""
+    """What a run logged: `rows` of {"step": ..., "loss": ..., other terms}, one each `log_every`
+    steps (their mean).
+    """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
@@ -77,7 +81,9 @@ class History:
 
 @dataclass
 class Fitted:
-    """A finished run: the averaged networks (by name), ready for use in eval mode, and the history."""
+    """A finished run: the averaged networks (by name), ready for use in eval mode, and the
+    history.
+    """
 
     averaged: dict[str, nn.Module]
     history: History
@@ -113,7 +119,8 @@ def fit(
         data: the training split is used.
         steps: in all, counted from the beginning also when resuming.
         batch_size: images a step, over all processes.
-        seed: of order, augmentation, dropout and latent noise. Step t draws from (seed, t) alone, so a resumed run
+        seed: of order, augmentation, dropout and latent noise. Step t draws from (seed, t) alone,
+            so a resumed run
             repeats the numbers of one that was never stopped.
         device: None takes a GPU where there is one.
         ema: decay of the averaged weights, reached gradually.
@@ -128,12 +135,12 @@ def fit(
     """
     place = pick_device(device)
     precision = precision or pick_precision(place)
-    accelerator = Accelerator(mixed_precision=precision, cpu=place.type == "cpu")
+    accelerator = _accelerator(place, precision)
     place = accelerator.device
     schedule = schedule or Schedule()
 
     for module in update.modules.values():
-        module.to(place, memory_format=torch.channels_last).train()
+        module.to(place).to(memory_format=torch.channels_last).train()
     averages = {name: _average(m, ema) for name, m in update.modules.items()}
     update.prepare(accelerator)
     base_rates = {n: [g["lr"] for g in o.param_groups] for n, o in update.optimizers.items()}
@@ -193,6 +200,15 @@ def fit(
     return Fitted({name: avg.module.eval() for name, avg in averages.items()}, history)
 
 
+def _accelerator(place: torch.device, precision: str) -> Accelerator:
+    """A fresh one: Accelerate remembers device and precision for the whole process, a notebook may
+    not.
+    """
+    if PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=precision, cpu=place.type == "cpu")
+
+
 def _step_seed(seed: int, step: int) -> int:
     return (
         seed * 1_000_003 + step * 64
@@ -209,10 +225,12 @@ def _share(batch: Batch, accelerator: Accelerator) -> Batch:
 
 
 def _average(module: nn.Module, decay: float) -> AveragedModel:
-    """Exponential moving average of weights; early on it follows faster: decay_t = min(decay, (1 + t) / (10 + t))."""
+    """Exponential moving average of weights; early on it follows faster: decay_t = min(decay, (1 +
+    t) / (10 + t)).
+    """
 
     @torch.no_grad()
-    def follow(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def follow(averaged: Any, current: Any, count: Tensor | int) -> None:
         t = float(count)
         torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + t) / (10 + t)))
 
@@ -276,7 +294,7 @@ def _restore(
     for key, value in run.items():
         if header["run"].get(key) != value:
             raise CheckpointError(
-                f"{path}: was trained with {key} {header['run'].get(key)}, this run has {key} {value}; "
+                f"{path}: trained with {key} {header['run'].get(key)}, this run has {value}; "
                 "resume with the same settings, or start afresh"
             )
     for name, module in update.modules.items():

@@ -38,9 +38,11 @@ def cpu_has_bf16() -> bool:
 
 
 def pick_precision(device: torch.device) -> str:
-    """Accelerate's `mixed_precision` for a device: "bf16" where the hardware has it, "fp16" on older GPUs, else "no".
+    """Accelerate's `mixed_precision` for a device: "bf16" where the hardware has it, "fp16" on
+    older GPUs, else "no".
 
-    Without hardware support bfloat16 is emulated on a CPU and *slower* than float32, so there it stays float32.
+    Without hardware support bfloat16 is emulated on a CPU and *slower* than float32, so there it
+    stays float32.
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"

@@ -1,7 +1,8 @@
-"""Updates: what happens to one batch. The loop knows nothing of models, and models know nothing of the loop.
+"""Updates: what happens to one batch. The loop knows nothing of models, and models know nothing of
+the loop.
 
-An update holds its networks (`modules`, by name), their optimisers (by name) and computes one step. The loop moves the
-batches, averages the weights, writes checkpoints and keeps the time.
+An update holds its networks (`modules`, by name), their optimisers (by name) and computes one
+step. The loop moves the batches, averages the weights, writes checkpoints and keeps the time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from a2i_lib.objectives import Loss, attribute_loss, negative_elbo
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam's settings, with Attribute2Image's defaults (section 5; weight decay from its code is 0.004, coupled).
+    """Adam's settings, with Attribute2Image's defaults (section 5; weight decay from its code is
+    0.004, coupled).
 
     Args:
         rate: learning rate.
@@ -39,7 +41,7 @@ class Adam:
         return torch.optim.Adam(
             module.parameters(),
             self.rate,
-            tuple(self.betas),
+            (self.betas[0], self.betas[1]),
             weight_decay=self.weight_decay,
             fused=True,
         )

@@ -1,0 +1,143 @@
+"""Cards: what a release is, how it came about, and what was measured of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from a2i_lib import __version__
+from a2i_lib.attributes import AttributeSchema
+from a2i_lib.data.dataset import AttributeImages
+from a2i_lib.evaluation.attributes import (
+    appendix_c,
+    balanced_accuracy,
+    predict,
+    raw_scores,
+    sample_accuracy,
+)
+from a2i_lib.models.classifier import AttributeClassifier
+from a2i_lib.recipes import Drawn, Recipe, get_recipe
+from a2i_lib.released import Release, folder, load
+from a2i_lib.training.checkpoint import save_release, write_whole
+from a2i_lib.training.loop import Fitted
+
+USE = {
+    "lfw": "trained on Labeled Faces in the Wild; non-commercial research use",
+    "celeba": "trained on CelebA; non-commercial research use",
+    "cub": "trained on Caltech-UCSD Birds 200; non-commercial research use",
+}
+
+
+def write_release(out: Path, recipe: Recipe, data: AttributeImages, fitted: Fitted) -> Path:
+    """Writes averaged weights and their card into a folder; returns the card's path."""
+    history = fitted.history
+    card = {
+        "recipe": recipe.to_dict(),
+        "command": f"a2i train {recipe.name} --profile {recipe.profile}",
+        "seed": recipe.seed,
+        "data": {"name": data.name, "images": len(data), "provenance": data.provenance},
+        "use": USE.get(data.name, "trained on drawings; MIT, as the code"),
+        "schema": data.schema.to_dict(),
+        "hardware": history.machine,
+        "precision": history.precision,
+        "seconds": round(history.seconds, 1),
+        "images_per_second": round(history.images / max(history.seconds, 1e-9), 1),
+        "library": __version__,
+        "curve": history.rows,
+        "metrics": {},
+    }
+    return save_release(out, recipe.name, fitted.model, card)
+
+
+def _card_path(name: str) -> Path:
+    return Path(name) if name.endswith(".json") else folder() / f"{name}.json"
+
+
+def store_metrics(name: str, metrics: dict[str, Any]) -> Path:
+    """Adds numbers to a card; returns its path."""
+    path = _card_path(name)
+    card = json.loads(path.read_text())
+    card["metrics"].update(metrics)
+    write_whole(path, (json.dumps(card, indent=2) + "\n").encode())
+    return path
+
+
+def measure(
+    name: str,
+    root: Path = Path("datasets"),
+    n: int = 2000,
+    seed: int = 0,
+    predictor: str | None = None,
+) -> dict[str, Any]:
+    """The numbers of a release on held-out data: rows that its training never saw.
+
+    Raises:
+        ValueError: a generator of a data set whose predictor is not released.
+    """
+    release = load(name)
+    recipe = get_recipe(release.card["recipe"]["name"], release.card["recipe"]["profile"])
+    data = _held_out(recipe, root, n)
+    release.schema.require_same(data.schema, str(root))
+    x, y, _ = data.tensors("test")
+    x, y = x[:n], y[:n]
+    if isinstance(release.model, AttributeClassifier):
+        return _measure_predictor(release, x, y)
+    world = recipe.data.world if isinstance(recipe.data, Drawn) else None
+    judge = load(predictor or (f"classifier-{world}" if world else f"regressor-{data.name}"))
+    judge.schema.require_same(release.schema, "the predictor")
+    generator = torch.Generator().manual_seed(seed)
+    if world:
+        accuracy = sample_accuracy(release.model, judge.model, y, generator)
+        return {"sample_balanced_accuracy": named(accuracy, release.schema), "samples": len(y)}
+    train = data.tensors("train")[:2]
+    table = {}
+    for units, convert in _units(release.schema).items():
+        found = appendix_c(release.model, judge.model, train, (x, y), convert, generator=generator)
+        table[units] = {row: values.row for row, values in found.items()}
+    return {"appendix_c": table, "references": len(y), "samples_each": 10}
+
+
+def _held_out(recipe: Recipe, root: Path, n: int) -> AttributeImages:
+    """Drawn worlds: fresh drawings from a seed no recipe trains on. Prepared sets: as they are."""
+    if not isinstance(recipe.data, Drawn):
+        return recipe.load_data(root)
+    fresh = Drawn(recipe.data.world, n, recipe.data.size, seed=HELD_OUT_SEED)
+    data = fresh.load(root, progress=False)
+    data.split.fill_(2)
+    return data
+
+
+HELD_OUT_SEED = 999
+
+
+def _units(schema: AttributeSchema) -> dict[str, Any]:
+    return {
+        "published units": lambda v: raw_scores(v, schema),
+        "standardised": lambda v: v,
+    }
+
+
+def _measure_predictor(release: Release, x: Tensor, y: Tensor) -> dict[str, Any]:
+    prediction = predict(release.model, x)
+    if release.schema.kinds[0] == "score":
+        rows = {}
+        for units, convert in _units(release.schema).items():
+            reference, found = convert(y), convert(prediction)
+            cosine = torch.nn.functional.cosine_similarity(found, reference, dim=1).mean()
+            error = (found - reference).pow(2).sum(1).mean()
+            rows[units] = {"cosine": float(cosine), "squared_error": float(error)}
+        return {"test": rows, "images": len(y)}
+    return {"balanced_accuracy": named(balanced_accuracy(prediction, y), release.schema)}
+
+
+def named(values: Tensor, schema: AttributeSchema) -> dict[str, float]:
+    """Per-attribute values by name, with their mean under "mean"; NaN (nothing tested) is left
+    out.
+    """
+    pairs = zip(schema.names, values.tolist(), strict=True)
+    tested = {name: round(value, 4) for name, value in pairs if value == value}
+    return {"mean": round(float(values.nanmean()), 4), **tested}

@@ -1,0 +1,77 @@
+"""Recipes and the command line, as a user would type it."""
+
+import json
+
+import pytest
+import torch
+
+from a2i_lib.__main__ import main
+from a2i_lib.models import build
+from a2i_lib.recipes import PROFILES, RECIPES, Prepared, get_recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_recipe_is_complete_and_plain(name, profile):
+    recipe = get_recipe(name, profile)
+    assert (recipe.name, recipe.profile) == (name, profile)
+    json.dumps(recipe.to_dict())
+    with torch.device("meta"):
+        build(recipe.model, 5, recipe.data.size, **recipe.settings)
+
+
+def test_releases_are_the_same_network_as_what_a_chapter_trains():
+    for name in RECIPES:
+        live, release = get_recipe(name, "cpu"), get_recipe(name, "release")
+        assert (live.model, live.settings, live.sigma) == (
+            release.model,
+            release.settings,
+            release.sigma,
+        )
+
+
+def test_unknown_names_are_answered_with_the_closest():
+    with pytest.raises(ValueError, match="did you mean cvae-faces"):
+        get_recipe("cvae-face")
+    with pytest.raises(ValueError, match="unknown profile 'gpus'; did you mean gpu"):
+        get_recipe("cvae-faces", "gpus")
+
+
+def test_missing_data_says_how_to_prepare_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a2i data lfw --from FILE"):
+        Prepared("lfw").load(tmp_path)
+
+
+def test_train_sample_evaluate(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    train = ["train", "cvae-faces", "--profile", "smoke", "--out", str(out), "--no-progress"]
+    assert main(train) == 0
+    card = json.loads((out / "cvae-faces.json").read_text())
+    assert card["recipe"]["steps"] == 6 and card["curve"] and card["hardware"]
+    assert main(train) == 1 and "--resume" in capsys.readouterr().err
+    assert main([*train, "--resume"]) == 0
+    again = json.loads((out / "cvae-faces.json").read_text())
+    assert again["sha256"] == card["sha256"]
+
+    png = tmp_path / "samples.png"
+    sample = ["sample", str(out / "cvae-faces.json"), "--n", "3", "--out", str(png)]
+    assert main([*sample, "--attributes", "Smiling, not Male"]) == 0 and png.stat().st_size > 500
+    assert main([*sample, "--attributes", "Smilling"]) == 1
+    assert "did you mean Smiling" in capsys.readouterr().err
+
+    judge = tmp_path / "judge"
+    main(["train", "classifier-faces", "--profile", "smoke", "--out", str(judge), "--no-progress"])
+    capsys.readouterr()
+    arguments = ["evaluate", str(out / "cvae-faces.json"), "--n", "64", "--write"]
+    assert main([*arguments, "--predictor", str(judge / "classifier-faces.json")]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert 0 <= metrics["sample_balanced_accuracy"]["mean"] <= 1
+    assert json.loads((out / "cvae-faces.json").read_text())["metrics"] == metrics
+
+
+def test_mistakes_are_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["train", "cvae-faces", "--device", "cuda"]) == 1
+    assert "sees no GPU" in capsys.readouterr().err
+    assert main(["train", "cvae-cats"]) == 1
+    assert "known: " in capsys.readouterr().err
