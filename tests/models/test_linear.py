@@ -30,7 +30,7 @@ def a_rotation(n: int) -> torch.Tensor:
 
 def test_log_likelihood_against_scipy(x):
     model = LinearGaussian.fit(x, 3, SIGMA).rotated(a_rotation(3))
-    covariance = model.weight @ model.weight.T + SIGMA**2 * torch.eye(7)
+    covariance = model.weight @ model.weight.T + SIGMA**2 * torch.eye(7, dtype=torch.float64)
     expected = multivariate_normal(model.mean.numpy(), covariance.numpy()).logpdf(x.numpy())
     np.testing.assert_allclose(model.log_likelihood(x).numpy(), expected, rtol=1e-9)
 
