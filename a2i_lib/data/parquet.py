@@ -242,9 +242,9 @@ def _open_image(data: bytes | None) -> Image.Image:
 
 def _pixels(picture: Image.Image, size: int, mask: bool, crop: Crop) -> np.ndarray:
     box = crop(*picture.size)
-    picture = picture.convert("L" if mask else "RGB")
-    if picture.size != (size, size) or box is not None:
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    picture = picture.convert("L" if mask else "RGB").crop(box)  # None: all of it
+    if picture.size != (size, size):  # cropped before: `resize(box=...)` would look outside the box
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture)
     return np.where(pixels > 127, 255, 0).astype(np.uint8) if mask else pixels
 

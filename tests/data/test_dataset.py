@@ -1,4 +1,4 @@
-"""The data set: what its batches hold, and that a damaged or half-written folder is never loaded."""
+"""What batches hold, and that a damaged or half-written folder is never loaded."""
 
 import errno
 import json
@@ -225,8 +225,9 @@ def slow(file, array, **options):
     print("writing", flush=True)
     time.sleep(60)
 np.save = slow
-AttributeImages(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 1), torch.zeros(4, dtype=torch.int8),
-                AttributeSchema([Attribute("A")])).save(sys.argv[1])
+images, split = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int8)
+schema = AttributeSchema([Attribute("A")])
+AttributeImages(images, torch.zeros(4, 1), split, schema).save(sys.argv[1])
 """
 
 

@@ -1,0 +1,109 @@
+"""`a2i data ...` and the scripts in data_scripts/."""
+
+import argparse
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from parquet_files import LFW_NAMES, lfw_columns, write_parquet
+from PIL import Image
+
+from a2i_lib.data import AttributeImages, DataError
+from a2i_lib.data.cli import add_data_parser
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words):
+    parser = argparse.ArgumentParser()
+    add_data_parser(parser.add_subparsers())
+    arguments = parser.parse_args([str(word) for word in ("data", *words)])
+    arguments.run(arguments)
+
+
+@pytest.fixture
+def lfw(tmp_path):
+    return write_parquet(tmp_path / "lfw.parquet", lfw_columns(), LFW_NAMES)
+
+
+def test_lfw_goes_to_its_default_folder(lfw, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run("lfw", "--from", lfw, "--size", 8)
+    data = AttributeImages.load("datasets/lfw-8", verify=True)
+    assert len(data) == 40 and data.images.shape[-1] == 8
+    assert "datasets/lfw-8: lfw: 40 images 8x8" in capsys.readouterr().out
+
+
+def test_limit_labels_and_out(lfw, tmp_path):
+    run(
+        "lfw",
+        "--from",
+        lfw,
+        "--size",
+        8,
+        "--limit",
+        10,
+        "--labels",
+        "binary",
+        "--out",
+        tmp_path / "few",
+    )
+    data = AttributeImages.load(tmp_path / "few")
+    assert len(data) == 10 and set(data.schema.kinds) == {"binary"}
+
+
+def test_an_existing_folder_is_refused_before_anything_is_decoded(lfw, tmp_path):
+    run("lfw", "--from", lfw, "--size", 8, "--out", tmp_path / "o")
+    with pytest.raises(DataError, match="exists already"):
+        run("lfw", "--from", "no-such-file", "--out", tmp_path / "o")
+    run("lfw", "--from", lfw, "--size", 16, "--out", tmp_path / "o", "--overwrite")
+    assert AttributeImages.load(tmp_path / "o").images.shape[-1] == 16
+
+
+def test_bad_input_leaves_no_folder(tmp_path):
+    columns = lfw_columns()
+    columns["image"][33] = {"bytes": b"x", "path": "x.jpg"}
+    path = write_parquet(tmp_path / "bad.parquet", columns, LFW_NAMES)
+    with pytest.raises(DataError, match=r"bad\.parquet, row 33: 'image'"):
+        run("lfw", "--from", path, "--out", tmp_path / "out" / "lfw")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.parquet"]
+
+
+def test_show_describes_checks_and_draws(lfw, tmp_path, capsys):
+    run("lfw", "--from", lfw, "--size", 8, "--out", tmp_path / "o")
+    run("show", tmp_path / "o", "--sheet", tmp_path / "sheet.png")
+    shown = capsys.readouterr().out
+    assert "ESTIMATES" in shown and "Smiling" in shown and "SHA-256" in shown
+    width, height = Image.open(tmp_path / "sheet.png").size
+    assert width == 8 * 8 and height % 8 == 0
+    with open(tmp_path / "o" / "images.npy", "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+    with pytest.raises(DataError, match=r"images\.npy"):
+        run("show", tmp_path / "o")
+
+
+@pytest.mark.parametrize("world", ["faces", "birds"])
+def test_a_drawn_world(world, tmp_path):
+    run("world", world, "--n", 20, "--seed", 4, "--size", 32, "--out", tmp_path / world)
+    data = AttributeImages.load(tmp_path / world, verify=True)
+    assert len(data) == 20 and data.masks is not None and data.provenance["seed"] == 4
+    assert set(data.attributes.unique().tolist()) == {-1.0, 1.0}
+    assert data.images.float().std() > 10
+
+
+@pytest.mark.parametrize("name", ["lfw", "celeba", "cub"])
+def test_the_scripts_explain_themselves_and_report_errors_in_a_line(name, monkeypatch, capsys):
+    script = str(ROOT / "data_scripts" / f"prepare_{name}.py")
+
+    def run_script(*words):
+        monkeypatch.setattr(sys, "argv", [script, *words])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(script, run_name="__main__")
+        return end.value.code, capsys.readouterr()
+
+    code, shown = run_script("--help")
+    assert code == 0 and "--from" in shown.out and "research" in shown.out
+    code, shown = run_script("--from", "nowhere.parquet", "--out", "never")
+    assert code == 1 and shown.err == f"prepare_{name}.py: nowhere.parquet: no such file\n"
