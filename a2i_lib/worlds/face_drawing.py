@@ -27,7 +27,7 @@ from a2i_lib.worlds.render import (
     fade,
     hsv,
     intersect,
-    mix,
+    oval,
     polygon,
     smooth_subtract,
     smooth_union,
@@ -178,12 +178,12 @@ def ramp(palette: tuple[tuple[float, ...], ...], u: Tensor) -> Tensor:
 
 
 class Sitter:
-    """Everything a drawing needs to know of a batch of faces: B each, float64, on the CPU."""
+    """Everything a drawing needs to know of a batch of faces: B each, float32, on the CPU."""
 
     def __init__(self, factors: Factors, names: tuple[str, ...]) -> None:
         self.device = factors.attributes.device
-        attributes = factors.attributes.detach().cpu().double()
-        nuisance = factors.nuisance.detach().cpu().double()
+        attributes = factors.attributes.detach().cpu()
+        nuisance = factors.nuisance.detach().cpu()
         self.s = {name: attributes[:, k] for k, name in enumerate(names)}
         self.on = {name: strength > 0 for name, strength in self.s.items()}
         self.n = {name: nuisance[:, k] for k, name in enumerate(NUISANCE)}
@@ -201,10 +201,10 @@ class Sitter:
 
     def _pose(self) -> None:
         self.frame = Frame(
-            self.spread("shift_x", -0.05, 0.05),
-            self.spread("shift_y", -0.06, 0.02),
-            self.spread("scale", 0.88, 0.98),
-            self.spread("roll", -0.12, 0.12),
+            self.spread("shift_x", -0.05, 0.05).double(),
+            self.spread("shift_y", -0.06, 0.02).double(),
+            self.spread("scale", 0.88, 0.98).double(),
+            self.spread("roll", -0.12, 0.12).double(),
         )
         self.yaw = self.spread("yaw", -0.045, 0.045)
         self.light = self.spread("light", -1, 1)
@@ -290,13 +290,13 @@ def background(canvas: Canvas, sitter: Sitter) -> Tensor:
         if len(rows):
             t[rows.to(canvas.device)] = draw(canvas, sitter, rows)
     first, second = canvas.send(one)[..., None, None], canvas.send(two)[..., None, None]
-    return ((second - first) * t[:, None]).add_(first)
+    return torch.lerp(first, second, t[:, None])
 
 
 def _along(canvas: Canvas, sitter: Sitter, rows: Tensor) -> Tensor:
     """b H W: the distance of each pixel along the background's own direction."""
     line = (torch.arange(canvas.size, device=canvas.device) + 0.5) * (2 / canvas.size) - 1
-    angle = sitter.n["background_angle"][rows] * torch.pi
+    angle = sitter.n["background_angle"][rows].double() * torch.pi
     cos, sin = canvas.send(angle.cos())[:, None, None], canvas.send(angle.sin())[:, None, None]
     return line[None, None, :] * cos + line[None, :, None] * sin
 
@@ -317,7 +317,7 @@ def _spots(canvas: Canvas, sitter: Sitter, rows: Tensor) -> Tensor:
     x, y = line[:, None, :], line[:, :, None]
     t = torch.zeros(len(rows), canvas.size, canvas.size, device=canvas.device)
     for k in range(3):
-        turn = (sitter.n["background_angle"][rows] + k / 3) * 2 * torch.pi
+        turn = (sitter.n["background_angle"][rows].double() + k / 3) * 2 * torch.pi
         cx, cy = (
             canvas.send(0.75 * turn.cos())[:, None, None],
             canvas.send(0.75 * turn.sin())[:, None, None],
@@ -332,7 +332,7 @@ def _spots(canvas: Canvas, sitter: Sitter, rows: Tensor) -> Tensor:
 
 def head_shape(w: Window, sitter: Sitter) -> Tensor:
     """b h w: distance to the outline of the head, without ears and hair."""
-    skull = ellipse(w.x, w.y, 0.0, -0.17, w.at(sitter.width), 0.49)
+    skull = oval(w.x, w.y, 0.0, -0.17, w.at(sitter.width), 0.49)
     x = w.y.clamp(min=0).mul_(w.at(sitter.taper)).add_(1).mul_(w.x)
     top = -0.24
     half = (sitter.chin - top) / 2
@@ -342,10 +342,12 @@ def head_shape(w: Window, sitter: Sitter) -> Tensor:
     return smooth_union(skull, jaw, 0.12)
 
 
-def curls(w: Window, sitter: Sitter) -> Tensor:
-    """b h w: how far waves push the outline of the hair."""
-    amount = w.at(sitter.size("Wavy_Hair", 0.022, 0.045) * sitter.on["Wavy_Hair"])
-    return wave(w.x * 2.6 + 0.25).add_(wave(w.y * 2.6)).mul_(amount)
+def halo(w: Window, sitter: Sitter) -> tuple[Tensor, Tensor]:
+    """The outline of the hair about the head, and how far its waves push it out: b h w each."""
+    amount = w.at(sitter.size("Wavy_Hair", 0.024, 0.046) * sitter.on["Wavy_Hair"])
+    curls = (wave(w.x * 2.6 + 0.25) + wave(w.y * 2.6)).mul_(amount)
+    round_head = oval(w.x, w.y, 0.0, -0.19, w.at(sitter.hair_rx), w.at(sitter.hair_ry))
+    return round_head, curls
 
 
 def lit(w: Window, sitter: Sitter) -> Tensor:
@@ -355,7 +357,7 @@ def lit(w: Window, sitter: Sitter) -> Tensor:
 
 def shaded(w: Window, bright: Tensor, dark: Tensor, t: Tensor) -> Tensor:
     """b 3 h w: from `bright` to `dark` (b 3 1 1) with t."""
-    return ((dark - bright) * t[:, None]).add_(bright)
+    return torch.lerp(bright, dark, t[:, None])
 
 
 def mirrored(w: Window, sitter: Sitter, depth: float) -> tuple[Tensor, Tensor]:
@@ -367,16 +369,17 @@ def mirrored(w: Window, sitter: Sitter, depth: float) -> tuple[Tensor, Tensor]:
 # --- behind the face -------------------------------------------------------------------------
 
 
-def long_hair_shape(w: Window, sitter: Sitter) -> Tensor:
-    halo = ellipse(w.x, w.y, 0.0, -0.19, w.at(sitter.hair_rx), w.at(sitter.hair_ry))
+def long_hair(w: Window, sitter: Sitter) -> tuple[Tensor, Tensor]:
+    """The outline of hair that falls to the shoulders, and its waves: b h w each."""
+    round_head, curls = halo(w, sitter)
     length = w.at(sitter.size("Long_Hair", 0.30, 0.52))
     fall = box(w.x, w.y, 0.0, length - 0.1, w.at(sitter.hair_rx + 0.02), length, 0.18)
-    return smooth_union(halo, fall, 0.1).sub_(curls(w, sitter))
+    return smooth_union(round_head, fall, 0.1).sub_(curls), curls
 
 
 def hair_behind(canvas: Canvas, sitter: Sitter) -> None:
-    with canvas.window((-0.75, -0.95, 0.75, 1.15), sitter.on["Long_Hair"]) as w:
-        w.paint(w.cover(long_hair_shape(w, sitter)), w.at(sitter.hair_dark))
+    with canvas.window((-0.40, 0.2, 0.40, 1.1), sitter.on["Long_Hair"]) as w:
+        w.paint(w.cover(long_hair(w, sitter)[0]), w.at(sitter.hair_dark))
 
 
 def torso(canvas: Canvas, sitter: Sitter) -> None:
@@ -390,8 +393,8 @@ def torso(canvas: Canvas, sitter: Sitter) -> None:
     style = (sitter.n["cloth_style"] * 3).long()
     male = sitter.on["Male"]
     with canvas.window((-0.5, 0.2, 0.5, 1.2)) as w:
-        depth = torch.where(male, 0.10, torch.tensor([0.16, 0.22, 0.05]).double()[style])
-        spread = torch.where(male, 0.05, torch.tensor([0.16, 0.06, 0.20]).double()[style])
+        depth = torch.where(male, 0.10, torch.tensor([0.16, 0.22, 0.05])[style])
+        spread = torch.where(male, 0.05, torch.tensor([0.16, 0.06, 0.20])[style])
         neck = box(w.x, w.y, 0.0, 0.45, w.at(sitter.neck), 0.28, 0.05)
         neckline = ellipse(w.x, w.y, 0.0, 0.70, w.at(sitter.neck + spread), w.at(depth))
         skin = smooth_union(neck, neckline, 0.06)
@@ -467,7 +470,7 @@ def ears(canvas: Canvas, sitter: Sitter) -> None:
         side = (w.x + w.at(sitter.yaw * 0.5)).abs()
         place = w.at(sitter.width)
         ear = ellipse(side, w.y, place, 0.0, 0.075, 0.115)
-        w.paint(w.cover(ear), w.at(sitter.skin * torch.tensor((0.95, 0.88, 0.86)).double()))
+        w.paint(w.cover(ear), w.at(sitter.skin * torch.tensor((0.95, 0.88, 0.86))))
         w.tint(
             w.cover(ellipse(side, w.y, place + 0.018, 0.0, 0.035, 0.065)).mul_(0.7),
             w.at(sitter.skin_shade),
@@ -490,7 +493,7 @@ def cheeks(canvas: Canvas, sitter: Sitter) -> None:
     with canvas.window((-0.48, -0.02, 0.48, 0.36), sitter.on["Rosy_Cheeks"]) as w:
         _, side = mirrored(w, sitter, 1.0)
         glow = blob(side, w.y, 0.265, 0.155, 0.165, 0.135).mul_(1.7).clamp_(max=1)
-        red = torch.tensor((0.96, 0.28, 0.32)).double().expand_as(sitter.skin)
+        red = torch.tensor((0.96, 0.28, 0.32)).expand_as(sitter.skin)
         w.tint(glow.mul_(w.at(sitter.size("Rosy_Cheeks", 0.45, 0.75))), w.at(red))
 
 
@@ -542,7 +545,7 @@ def mustache_and_mouth(canvas: Canvas, sitter: Sitter) -> None:
         t = (u / half).clamp_(-1.3, 1.3)
         y = (w.y - 0.285).sub_(t.mul_(t).mul_(bend)).sub_(bend * -0.35)
         outer = ellipse(u, y, 0.0, lip * 0.15, half, lip + gap + 0.012)
-        pink = torch.tensor((0.78, 0.36, 0.36)).double()
+        pink = torch.tensor((0.78, 0.36, 0.36))
         natural = sitter.skin * 0.55 + 0.35 * pink
         painted = pick(LIPSTICKS, sitter.n["lip_colour"])
         colour = torch.where(on["Wearing_Lipstick"][:, None], painted, natural)
@@ -640,7 +643,7 @@ def _bags_and_makeup(w: Window, sitter: Sitter, e: Tensor, y: Tensor) -> None:
         ellipse(e, y, 0.0, 0.055, 0.115, 0.085), ellipse(e, y, 0.0, 0.02, 0.12, 0.085)
     )
     bags = w.at(sitter.size("Bags_Under_Eyes", 0.6, 0.9) * on["Bags_Under_Eyes"])
-    violet = sitter.skin * torch.tensor((0.60, 0.42, 0.55)).double()
+    violet = sitter.skin * torch.tensor((0.60, 0.42, 0.55))
     w.tint(w.cover(crescent, 0.02).mul_(bags), w.at(violet))
     powder = ellipse(e, y, 0.015, -0.035, 0.145, 0.105)
     made = w.at(sitter.size("Heavy_Makeup", 0.6, 0.9) * on["Heavy_Makeup"])
@@ -653,21 +656,18 @@ def _bags_and_makeup(w: Window, sitter: Sitter, e: Tensor, y: Tensor) -> None:
 
 def hair_front(canvas: Canvas, sitter: Sitter) -> None:
     on = sitter.on
-    with canvas.window((-0.75, -0.95, 0.75, 0.30), ~on["Bald"] & ~on["Long_Hair"]) as w:
-        halo = ellipse(w.x, w.y, 0.0, -0.19, w.at(sitter.hair_rx), w.at(sitter.hair_ry)).sub_(
-            curls(w, sitter)
-        )
-        ends = w.at(torch.where(on["Male"], 0.0, 0.09))
-        shape = torch.maximum(halo, w.y - ends)
-        _lay_hair(w, sitter, shape, halo)
-    with canvas.window((-0.75, -0.95, 0.75, 1.15), on["Long_Hair"]) as w:
-        halo = long_hair_shape(w, sitter)
-        _lay_hair(w, sitter, halo, halo)
-    with canvas.window((-0.62, -0.5, 0.62, 0.1), on["Bald"]) as w:
+    with canvas.window((-0.62, -0.92, 0.62, 0.16), ~on["Bald"] & ~on["Long_Hair"]) as w:
+        round_head, curls = halo(w, sitter)
+        shape = torch.maximum(round_head - curls, w.y - w.at(torch.where(on["Male"], 0.0, 0.09)))
+        _lay_hair(w, sitter, shape, round_head, curls)
+    with canvas.window((-0.66, -0.92, 0.66, 1.1), on["Long_Hair"]) as w:
+        shape, curls = long_hair(w, sitter)
+        _lay_hair(w, sitter, shape, shape.clone(), curls)
+    with canvas.window((-0.62, -0.42, 0.62, 0.05), on["Bald"]) as w:
         rim = head_shape(w, sitter).sub_(0.02)
-        bare = box(w.x, w.y, 0.0, 0.0, w.at(sitter.width - 0.075), 0.9, 0.1)
-        shape = torch.maximum(subtract(rim, bare), (w.y + 0.19).abs_().sub_(0.19))
-        w.paint(w.cover(shape, 0.04), w.at(sitter.hair))
+        bare = w.x.abs() - w.at(sitter.width - 0.075)
+        fringe = torch.maximum(subtract(rim, bare), (w.y + 0.19).abs_().sub_(0.19))
+        w.paint(w.cover(fringe, 0.04), w.at(sitter.hair))
 
 
 def opening(w: Window, sitter: Sitter) -> Tensor:
@@ -678,25 +678,29 @@ def opening(w: Window, sitter: Sitter) -> Tensor:
     receding = sitter.on["Receding_Hairline"]
     hairline = torch.where(receding, -0.47, -0.40)
     face = box(u, y, 0.0, w.at(hairline + 1.2), w.at(sitter.width - 0.055), 1.2, 0.22)
-    depth = w.at(sitter.size("Receding_Hairline", 0.10, 0.15) * receding - 0.3 * ~receding)
-    bays = ellipse(u.abs(), w.y, 0.20, -0.46, depth.clamp(min=0.01), (depth * 1.4).clamp(min=0.01))
-    bays = bays + (depth < 0) * 9.0
+    depth = torch.where(receding, sitter.size("Receding_Hairline", 0.11, 0.17), -0.3)
+    bays = circle(u.abs(), w.y, 0.20, -0.45, w.at(depth))
     return smooth_union(face, bays, 0.05)
 
 
-def _lay_hair(w: Window, sitter: Sitter, shape: Tensor, halo: Tensor) -> None:
+def _lay_hair(w: Window, sitter: Sitter, shape: Tensor, outline: Tensor, curls: Tensor) -> None:
     """Paints hair in front of the face, with its shadow, strands and shine; flat under a hat."""
     shape = smooth_subtract(shape, opening(w, sitter), 0.03)
-    shape = torch.maximum(shape, -0.50 - w.y - 9.0 * w.at(~sitter.on["Wearing_Hat"] + 0.0))
-    shadow = w.cover(shape - 0.035, 0.07)
-    w.tint(shadow.mul_(0.30), w.at(sitter.skin_line))
-    strands = wave(w.x * 4 + wave(w.y * 1.5) * w.at(0.35 * sitter.on["Wavy_Hair"] + 0.1)).mul_(0.35)
+    shape = under_hat(w, sitter, shape)
+    w.tint(w.cover(shape - 0.035, 0.07).mul_(0.30), w.at(sitter.skin_line))
+    strands = wave((w.x * 4).add_(curls.mul_(7))).mul_(0.35)
     t = lit(w, sitter).mul_(0.7).add_(strands).clamp_(0, 1)
     cover = w.cover(shape)
     w.paint(cover, shaded(w, w.at(sitter.hair), w.at(sitter.hair_dark), t))
-    band = (halo + 0.13).abs_().div_(0.055).neg_().add_(1).clamp_(min=0)
+    band = (outline.add_(0.13)).abs_().div_(-0.055).add_(1).clamp_(min=0)
     across = blob(w.x, w.y, w.at(-0.2 * sitter.light), -0.5, 0.42, 0.4)
     w.tint(band.mul_(across).mul_(cover), w.at(sitter.hair_light))
+
+
+def under_hat(w: Window, sitter: Sitter, shape: Tensor) -> Tensor:
+    """`shape`, cut off above the brim where a hat is worn."""
+    top = w.at(torch.where(sitter.on["Wearing_Hat"], -0.50, -9.0))
+    return torch.maximum(shape, top - w.y)
 
 
 def bangs(canvas: Canvas, sitter: Sitter) -> None:
@@ -709,7 +713,7 @@ def bangs(canvas: Canvas, sitter: Sitter) -> None:
         fringe = w.at(sitter.size("Bangs", -0.28, -0.23))
         low = (w.y - fringe).add_((u * u).mul_(-0.15)).add_(scallop)
         shape = torch.maximum(cap, low)
-        shape = torch.maximum(shape, -0.50 - w.y - 9.0 * w.at(~sitter.on["Wearing_Hat"] + 0.0))
+        shape = under_hat(w, sitter, shape)
         w.tint(w.cover(shape - 0.03, 0.06).mul_(0.3), w.at(sitter.skin_line))
         strands = wave(u * 9).mul_(0.3).add_((w.y + 0.55).mul_(1.2)).clamp_(0, 1)
         w.paint(w.cover(shape), shaded(w, w.at(sitter.hair), w.at(sitter.hair_dark), strands))
@@ -738,11 +742,11 @@ def necklace(canvas: Canvas, sitter: Sitter) -> None:
         string = arc(w.x, w.y, 0.0, 0.79, half, -0.19, pearl)
         w.paint(
             w.cover(string - 0.012),
-            w.at(torch.tensor((0.55, 0.38, 0.12)).double().expand_as(sitter.skin)),
+            w.at(torch.tensor((0.55, 0.38, 0.12)).expand_as(sitter.skin)),
         )
         beads = wave(w.x * 7).abs_()
-        gold = torch.tensor((0.86, 0.64, 0.22)).double().expand_as(sitter.skin)
-        cream = torch.tensor((1.0, 0.96, 0.84)).double().expand_as(sitter.skin)
+        gold = torch.tensor((0.86, 0.64, 0.22)).expand_as(sitter.skin)
+        cream = torch.tensor((1.0, 0.96, 0.84)).expand_as(sitter.skin)
         w.paint(w.cover(string), shaded(w, w.at(gold), w.at(cream), beads))
         w.paint(w.cover(circle(w.x, w.y, 0.0, 0.85, 0.055)), w.at(gold * 0.8))
         w.paint(w.cover(circle(w.x, w.y, 0.0, 0.85, 0.038)), w.at(sitter.accent))
@@ -756,7 +760,7 @@ def earrings(canvas: Canvas, sitter: Sitter) -> None:
         drop = union(
             circle(side, w.y, place, 0.13 + radius, radius), circle(side, w.y, place, 0.115, 0.03)
         )
-        gold = torch.tensor((0.98, 0.78, 0.22)).double().expand_as(sitter.skin)
+        gold = torch.tensor((0.98, 0.78, 0.22)).expand_as(sitter.skin)
         w.paint(w.cover(drop - 0.014), w.at(gold * 0.55))
         w.paint(w.cover(drop), w.at(gold))
         w.paint(
@@ -801,8 +805,8 @@ def sunglasses(canvas: Canvas, sitter: Sitter) -> None:
         )
         w.paint(w.cover(union(lens - 0.016, bars)), w.at(torch.full_like(sitter.skin, 0.06)))
         t = (w.y * 3.2).add_(0.45).clamp_(0, 1)
-        top = w.at(torch.tensor((0.10, 0.10, 0.14)).double().expand_as(sitter.skin))
-        bottom = w.at(torch.tensor((0.30, 0.27, 0.34)).double().expand_as(sitter.skin))
+        top = w.at(torch.tensor((0.10, 0.10, 0.14)).expand_as(sitter.skin))
+        bottom = w.at(torch.tensor((0.30, 0.27, 0.34)).expand_as(sitter.skin))
         inside = w.cover(lens)
         w.paint(inside, shaded(w, top, bottom, t))
         glare = ((u + w.y * 0.7).abs_().sub_(0.20)).abs_().sub_(0.02)
