@@ -104,7 +104,9 @@ class Augment:
             x = tint(x, (1 + self.gain * draw.gain).to(x.device))
         if self.residual:
             x = sharpen(x, (self.residual * draw.residual).to(x.device))
-        return x.clamp(0, 1).contiguous(memory_format=torch.channels_last), mask
+        if self.gain or self.residual:
+            x = x.clamp_(0, 1)  # no longer the caller's: `tint` and `sharpen` made a new one
+        return x.contiguous(memory_format=torch.channels_last), mask
 
     def _move(self, x: Tensor, mask: Tensor | None, draw: Draw) -> tuple[Tensor, Tensor | None]:
         """Rescale, crop and rotate in one bilinear look-up: softened once, not three times."""
@@ -145,8 +147,8 @@ def sharpen(x: Tensor, s: Tensor) -> Tensor:
     box = x.new_ones(c, 1, BLUR, BLUR)
     one = torch.ones_like(x[:1], memory_format=torch.channels_last)
     count = F.conv2d(one, box, padding=BLUR // 2, groups=c)  # 1 C H W: 25, fewer at the border
-    blurred = F.conv2d(x, box, padding=BLUR // 2, groups=c) / count
-    return torch.lerp(blurred, x, 1 + s[:, None, None, None])
+    blurred = F.conv2d(x, box, padding=BLUR // 2, groups=c).div_(count)
+    return blurred.lerp_(x, 1 + s[:, None, None, None])
 
 
 def sampling_grid(angle: Tensor, offset: Tensor, scale_to: int, side: int) -> Tensor:
