@@ -27,6 +27,7 @@ from a2i_lib.worlds.render import (
     fade,
     hsv,
     intersect,
+    length,
     oval,
     polygon,
     smooth_subtract,
@@ -202,8 +203,8 @@ class Sitter:
     def _pose(self) -> None:
         self.frame = Frame(
             self.spread("shift_x", -0.05, 0.05).double(),
-            self.spread("shift_y", -0.06, 0.02).double(),
-            self.spread("scale", 0.88, 0.98).double(),
+            self.spread("shift_y", -0.02, 0.05).double(),
+            self.spread("scale", 0.94, 1.04).double(),
             self.spread("roll", -0.12, 0.12).double(),
         )
         self.yaw = self.spread("yaw", -0.045, 0.045)
@@ -212,14 +213,16 @@ class Sitter:
     def _shape(self) -> None:
         s = self.s
         chubby, male = (s["Chubby"] + 1) / 2, (s["Male"] + 1) / 2
-        self.width = self.spread("face_width", 0.405, 0.425) + 0.075 * chubby
-        self.jaw = self.width - 0.085 + 0.04 * male + 0.035 * chubby
+        self.width = self.spread("face_width", 0.405, 0.425) + 0.095 * chubby
+        self.jaw = self.width - 0.085 + 0.04 * male + 0.045 * chubby
         self.corner = self.jaw * (0.98 - 0.38 * male + 0.15 * male * chubby)
         self.taper = 0.55 - 0.40 * male - 0.25 * chubby
         self.chin = self.spread("face_length", 0.46, 0.49)
         self.neck = 0.15 + 0.09 * male + 0.03 * chubby
         self.shoulders = 0.58 + 0.24 * male + 0.06 * chubby
-        self.hair_rx = self.width + self.spread("hair_volume", 0.035, 0.075)
+        wavy = 0.03 * s["Wavy_Hair"].gt(0)
+        self.hair_rx = self.width + self.spread("hair_volume", 0.035, 0.070) + wavy
+        self.hair_ends = torch.where(self.on["Male"], 0.0, 0.09) + 3 * wavy
         self.hair_ry = self.spread("hair_volume", 0.53, 0.57)
 
     def _colours(self) -> None:
@@ -256,7 +259,8 @@ def portrait(factors: Factors, names: tuple[str, ...], size: int) -> Rendered:
         cheeks,
         age_lines,
         beard,
-        mustache_and_mouth,
+        mustache,
+        mouth,
         nose,
         eyes,
         hair_front,
@@ -372,8 +376,8 @@ def mirrored(w: Window, sitter: Sitter, depth: float) -> tuple[Tensor, Tensor]:
 def long_hair(w: Window, sitter: Sitter) -> tuple[Tensor, Tensor]:
     """The outline of hair that falls to the shoulders, and its waves: b h w each."""
     round_head, curls = halo(w, sitter)
-    length = w.at(sitter.size("Long_Hair", 0.30, 0.52))
-    fall = box(w.x, w.y, 0.0, length - 0.1, w.at(sitter.hair_rx + 0.02), length, 0.18)
+    half = w.at(sitter.size("Long_Hair", 0.30, 0.52))
+    fall = box(w.x, w.y, 0.0, half - 0.1, w.at(sitter.hair_rx + 0.02), half, 0.18)
     return smooth_union(round_head, fall, 0.1).sub_(curls), curls
 
 
@@ -384,7 +388,7 @@ def hair_behind(canvas: Canvas, sitter: Sitter) -> None:
 
 def torso(canvas: Canvas, sitter: Sitter) -> None:
     """Shoulders, neck, and clothes in three cuts for each of the two kinds of wardrobe."""
-    with canvas.window((-1.4, 0.3, 1.4, 1.6)) as w:
+    with canvas.window((-0.92, 0.52, 0.92, 1.5)) as w:
         shoulders = box(w.x, w.y, 0.0, 1.36, w.at(sitter.shoulders), 0.66, 0.34)
         slope = box(w.x, w.y, 0.0, 0.95, w.at(sitter.neck + 0.12), 0.3, 0.1)
         cover = w.cover(smooth_union(shoulders, slope, 0.22))
@@ -392,7 +396,7 @@ def torso(canvas: Canvas, sitter: Sitter) -> None:
         w.paint(cover, shaded(w, w.at(sitter.cloth), w.at(sitter.cloth * 0.74), t))
     style = (sitter.n["cloth_style"] * 3).long()
     male = sitter.on["Male"]
-    with canvas.window((-0.5, 0.2, 0.5, 1.2)) as w:
+    with canvas.window((-0.44, 0.3, 0.44, 0.98)) as w:
         depth = torch.where(male, 0.10, torch.tensor([0.16, 0.22, 0.05])[style])
         spread = torch.where(male, 0.05, torch.tensor([0.16, 0.06, 0.20])[style])
         neck = box(w.x, w.y, 0.0, 0.45, w.at(sitter.neck), 0.28, 0.05)
@@ -401,7 +405,10 @@ def torso(canvas: Canvas, sitter: Sitter) -> None:
         shade = blob(w.x, w.y, 0.0, 0.46, 0.46, 0.30).mul_(1.6).clamp_(max=1)
         trim = w.cover(skin - 0.035)
         w.tint(trim, w.at(sitter.cloth * 0.62))
-        w.paint(w.cover(skin), shaded(w, w.at(sitter.skin), w.at(sitter.skin_shade * 0.86), shade))
+        w.paint(
+            w.cover(skin),
+            shaded(w, w.at(sitter.skin * 0.97), w.at(sitter.skin_shade * 0.86), shade),
+        )
     collared = male & (style == 1)
     with canvas.window((-0.5, 0.5, 0.5, 1.25), collared) as w:
         collar(w, sitter, w.at(sitter.cloth + (1 - sitter.cloth) * 0.35))
@@ -486,7 +493,6 @@ def head(canvas: Canvas, sitter: Sitter) -> None:
         rim = (distance / 0.16).add_(1).clamp_(0, 1)
         t = lit(w, sitter).mul_(0.75).add_(rim.mul_(rim).mul_(0.45)).clamp_(max=1)
         w.paint(w.cover(distance), shaded(w, w.at(sitter.skin), w.at(sitter.skin_shade), t))
-        _, side = mirrored(w, sitter, 0.8)
 
 
 def cheeks(canvas: Canvas, sitter: Sitter) -> None:
@@ -515,8 +521,8 @@ def beard(canvas: Canvas, sitter: Sitter) -> None:
     """A full beard (No_Beard and Goatee both off), or a goatee."""
     full = ~sitter.on["No_Beard"] & ~sitter.on["Goatee"]
     with canvas.window((-0.62, -0.1, 0.62, 0.66), full) as w:
-        length = w.at(0.01 + 0.05 * (-sitter.s["No_Beard"]).clamp(min=0))
-        outline = head_shape(w, sitter).sub_(length * w.y.clamp(0, 0.5).mul_(2))
+        longest = w.at(0.01 + 0.05 * (-sitter.s["No_Beard"]).clamp(min=0))
+        outline = head_shape(w, sitter).sub_(longest * w.y.clamp(0, 0.5).mul_(2))
         u = w.x - w.at(sitter.yaw)
         bare = box(u, w.y, 0.0, 0.02, w.at(sitter.width - 0.085), 0.34, 0.22)
         shape = torch.maximum(smooth_subtract(outline, bare, 0.06), -0.06 - w.y)
@@ -529,16 +535,23 @@ def beard(canvas: Canvas, sitter: Sitter) -> None:
 
 def _hairy(w: Window, sitter: Sitter, shape: Tensor) -> None:
     strands = wave(w.x.abs() * 9 - w.y * 3).mul_(0.5).add_(0.5)
-    colour = shaded(w, w.at(sitter.hair), w.at(sitter.hair * 0.80), strands)
+    colour = shaded(w, w.at(sitter.hair * 0.94), w.at(sitter.hair * 0.68), strands)
     w.paint(w.cover(shape), colour)
 
 
-def mustache_and_mouth(canvas: Canvas, sitter: Sitter) -> None:
+def mustache(canvas: Canvas, sitter: Sitter) -> None:
+    with canvas.window((-0.30, 0.10, 0.30, 0.40), sitter.on["Mustache"]) as w:
+        _, side = mirrored(w, sitter, 1.1)
+        pen = w.at(sitter.size("Mustache", 0.040, 0.052))
+        _hairy(w, sitter, arc(side, w.y, 0.08, 0.220, 0.14, 0.04, pen, 0.6))
+
+
+def mouth(canvas: Canvas, sitter: Sitter) -> None:
     s, on = sitter.s, sitter.on
     with canvas.window((-0.36, 0.14, 0.36, 0.46)) as w:
         u = w.x - w.at(sitter.yaw * 1.1)
-        half = w.at(between(0.125, 0.185, s["Smiling"]))
-        bend = w.at(between(0.025, -0.095, s["Smiling"]))
+        half = w.at(between(0.13, 0.19, s["Smiling"]))
+        bend = w.at(between(0.008, -0.105, s["Smiling"]))
         gap = w.at(sitter.size("Mouth_Slightly_Open", 0.04, 0.065) * on["Mouth_Slightly_Open"])
         fullness = between(0.022, 0.062, s["Big_Lips"]) + 0.006 * (1 - s["Male"]) / 2
         lip = w.at(fullness)
@@ -555,10 +568,6 @@ def mustache_and_mouth(canvas: Canvas, sitter: Sitter) -> None:
         w.lighten(shine.mul_(w.at(torch.where(on["Wearing_Lipstick"], 0.45, 0.22))))
         w.tint(w.cover(y.abs().sub_(0.011).maximum(u.abs() - half * 0.88)), w.at(colour * 0.42))
         _open_mouth(w, u, y, half, gap)
-    with canvas.window((-0.30, 0.10, 0.30, 0.40), on["Mustache"]) as w:
-        _, side = mirrored(w, sitter, 1.1)
-        pen = w.at(sitter.size("Mustache", 0.034, 0.046))
-        _hairy(w, sitter, arc(side, w.y, 0.075, 0.222, 0.13, 0.035, pen, 0.65))
 
 
 def _open_mouth(w: Window, u: Tensor, y: Tensor, half: Tensor, gap: Tensor) -> None:
@@ -578,8 +587,8 @@ def nose(canvas: Canvas, sitter: Sitter) -> None:
     with canvas.window((-0.25, -0.12, 0.25, 0.28)) as w:
         u = w.x - w.at(sitter.yaw * 1.8)
         big = sitter.s["Big_Nose"]
-        size = w.at(between(0.052, 0.095, big))
-        wings = w.at(between(0.045, 0.10, big))
+        size = w.at(between(0.050, 0.100, big))
+        wings = w.at(between(0.042, 0.105, big))
         y0 = w.at(between(0.115, 0.105, big))
         ball = ellipse(u, w.y, 0.0, y0, size, size * 0.85)
         sides = circle(u.abs(), w.y, wings, y0 + 0.015, size * 0.55)
@@ -587,7 +596,7 @@ def nose(canvas: Canvas, sitter: Sitter) -> None:
         bridge = capsule(u, w.y, 0.0, -0.06, 0.0, 0.06, size * 0.55)
         shape = smooth_union(shape, bridge, 0.06)
         side = (u * w.at(-2.0 * sitter.light)).mul_(4).add_(0.35).add_((w.y - y0) * 5).clamp_(0, 1)
-        w.tint(w.cover(shape, 0.05).mul_(side).mul_(0.75), w.at(sitter.skin_shade * 0.92))
+        w.tint(w.cover(shape, 0.05).mul_(side).mul_(0.9), w.at(sitter.skin_shade * 0.85))
         holes = ellipse(
             u.abs(), w.y, wings * 0.62, y0 + size * 0.62, size * 0.30 + 0.006, size * 0.16 + 0.006
         )
@@ -606,14 +615,14 @@ def eyes(canvas: Canvas, sitter: Sitter) -> None:
         u, side = mirrored(w, sitter, 1.0)
         e = side - w.at(spacing)  # towards the temple
         y = w.y + 0.03
-        tall = w.at(between(0.092, 0.028, s["Narrow_Eyes"]))
+        tall = w.at(between(0.086, 0.028, s["Narrow_Eyes"]))
         _bags_and_makeup(w, sitter, e, y)
         shape = ellipse(e, y, 0.0, 0.0, 0.108, tall)
         cover = w.cover(shape.clone())
         w.tint(cover, w.at(torch.full_like(sitter.skin, 0.98)))
         gaze = w.at(sitter.spread("gaze", -0.014, 0.014) + sitter.yaw * 0.3)
         eye_u = torch.where(u > 0, e, -e) - gaze
-        iris = length_from(eye_u, y)
+        iris = length(eye_u, y)
         w.tint(w.cover(iris - 0.062).mul_(cover), w.at(sitter.iris))
         w.tint(w.cover(iris - 0.030).mul_(cover), w.at(sitter.iris * 0.15))
         shine = circle(eye_u, y, w.at(-0.024 * torch.sign(sitter.light)), -0.022, 0.022)
@@ -633,17 +642,13 @@ def eyes(canvas: Canvas, sitter: Sitter) -> None:
         w.tint(w.cover(union(lid, flick)), w.at(torch.full_like(sitter.skin, 0.11)))
 
 
-def length_from(x: Tensor, y: Tensor) -> Tensor:
-    return (x * x).add_(y * y).sqrt_()
-
-
 def _bags_and_makeup(w: Window, sitter: Sitter, e: Tensor, y: Tensor) -> None:
     on = sitter.on
     crescent = subtract(
-        ellipse(e, y, 0.0, 0.055, 0.115, 0.085), ellipse(e, y, 0.0, 0.02, 0.12, 0.085)
+        ellipse(e, y, 0.0, 0.045, 0.115, 0.085), ellipse(e, y, 0.0, 0.0, 0.125, 0.088)
     )
-    bags = w.at(sitter.size("Bags_Under_Eyes", 0.6, 0.9) * on["Bags_Under_Eyes"])
-    violet = sitter.skin * torch.tensor((0.60, 0.42, 0.55))
+    bags = w.at(sitter.size("Bags_Under_Eyes", 0.7, 1.0) * on["Bags_Under_Eyes"])
+    violet = sitter.skin * torch.tensor((0.56, 0.38, 0.50))
     w.tint(w.cover(crescent, 0.02).mul_(bags), w.at(violet))
     powder = ellipse(e, y, 0.015, -0.035, 0.145, 0.105)
     made = w.at(sitter.size("Heavy_Makeup", 0.6, 0.9) * on["Heavy_Makeup"])
@@ -656,11 +661,11 @@ def _bags_and_makeup(w: Window, sitter: Sitter, e: Tensor, y: Tensor) -> None:
 
 def hair_front(canvas: Canvas, sitter: Sitter) -> None:
     on = sitter.on
-    with canvas.window((-0.62, -0.92, 0.62, 0.16), ~on["Bald"] & ~on["Long_Hair"]) as w:
+    with canvas.window((-0.74, -0.92, 0.74, 0.22), ~on["Bald"] & ~on["Long_Hair"]) as w:
         round_head, curls = halo(w, sitter)
-        shape = torch.maximum(round_head - curls, w.y - w.at(torch.where(on["Male"], 0.0, 0.09)))
+        shape = torch.maximum(round_head - curls, w.y - w.at(sitter.hair_ends))
         _lay_hair(w, sitter, shape, round_head, curls)
-    with canvas.window((-0.66, -0.92, 0.66, 1.1), on["Long_Hair"]) as w:
+    with canvas.window((-0.76, -0.92, 0.76, 1.1), on["Long_Hair"]) as w:
         shape, curls = long_hair(w, sitter)
         _lay_hair(w, sitter, shape, shape.clone(), curls)
     with canvas.window((-0.62, -0.42, 0.62, 0.05), on["Bald"]) as w:
@@ -728,7 +733,7 @@ def brows(canvas: Canvas, sitter: Sitter) -> None:
         bend = w.at(between(-0.005, 0.075, s["Arched_Eyebrows"]))
         pen = w.at(between(0.015, 0.046, s["Bushy_Eyebrows"]) + 0.005 * male)
         shape = arc(side, w.y, 0.185, place, 0.125, bend, pen, 0.5)
-        w.paint(w.cover(shape), w.at(sitter.hair * 0.88))
+        w.paint(w.cover(shape), w.at(sitter.hair * 0.82))
 
 
 # --- what is worn ----------------------------------------------------------------------------
@@ -782,10 +787,10 @@ def _lenses(
 
 def glasses(canvas: Canvas, sitter: Sitter) -> None:
     with canvas.window((-0.52, -0.24, 0.52, 0.18), sitter.on["Eyeglasses"]) as w:
-        size = sitter.size("Eyeglasses", 0.128, 0.142)
+        size = sitter.size("Eyeglasses", 0.138, 0.152)
         squareness = torch.where(sitter.n["glasses_style"] < 0.5, 1.0, 0.5)
         u, lens, bars = _lenses(
-            w, sitter, w.at(size), w.at(size * 0.92), w.at(size * 0.92 * squareness)
+            w, sitter, w.at(size), w.at(size * 0.95), w.at(size * 0.95 * squareness)
         )
         glass = w.cover(lens.clone())
         w.lighten(glass.mul(0.16))

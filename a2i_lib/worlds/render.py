@@ -288,7 +288,7 @@ class Window:
         """A value a picture, B, as b 1 1; a colour a picture, B 3, as b 3 1 1."""
         values = self.canvas.send(values)
         if self.rows is not None:
-            values = values[self.rows]
+            values = values.index_select(0, self.rows)
         return values[(..., None, None)]
 
     def cover(self, distance: Tensor, soft: Number = 0.0) -> Tensor:
