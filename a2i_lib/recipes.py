@@ -190,8 +190,8 @@ def _lfw() -> dict[str, dict[str, Recipe]]:
         "cvae-lfw",
         Prepared("lfw"),
         "cvae",
-        {**_QUARTER, "latent": 96, "dropout": 0.2},
-        sigma=0.15,
+        {**_QUARTER, "dropout": 0.2},
+        sigma=0.25,
         steps=300,
         augment=Augment(flip=0.5, gain=0.03),
     )
@@ -211,10 +211,10 @@ def _lfw() -> dict[str, dict[str, Recipe]]:
         batch_size=128,
         adam=Adam(rate=1e-3, weight_decay=1e-4),
         ema=0.99,
-        augment=Augment(flip=0.5, gain=0.03),
+        augment=Augment(flip=0.5, gain=0.03, soften=1.0),
     )
     return {
-        "cvae-lfw": _profiles(cvae, gpu=paper, release={"steps": 4_000}),
+        "cvae-lfw": _profiles(cvae, gpu=paper, release={"steps": 3_500}),
         "regressor-lfw": _profiles(regressor, gpu={"steps": 1_200}, release={"steps": 1_200}),
     }
 

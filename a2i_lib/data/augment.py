@@ -39,6 +39,7 @@ class Draw:
     residual: Tensor  # B  uniform in [0, 1]
     rotation: Tensor  # B  uniform in [-1, 1]
     crop: Tensor  # B 2    uniform in [0, 1): x and y of the crop's corner
+    soften: Tensor  # B    uniform in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Augment:
         flip: probability of a mirror image.
         gain: each channel is multiplied by a number in [1 - gain, 1 + gain].
         residual: largest s in x + s (x - blur(x)).
+        soften: largest t in two passes of x - t (x - blur(x)). Not among the paper's: a predictor
+            trained with it judges what an image shows, and not how sharp it is.
         rotation: largest angle, in radians, to either side.
         crop: (R, S): rescale to R x R, then keep a random S x S. Images already R x R are only
             cropped.
@@ -59,6 +62,7 @@ class Augment:
     flip: float = 0.0
     gain: float = 0.0
     residual: float = 0.0
+    soften: float = 0.0
     rotation: float = 0.0
     crop: tuple[int, int] | None = None
     mask_threshold: float | None = None
@@ -83,8 +87,8 @@ class Augment:
 
     def draw(self, n: int, generator: torch.Generator) -> Draw:
         """Numbers for `n` images, used or not: switching one off leaves the others as they were."""
-        u = torch.rand(n, 8, generator=generator)
-        return Draw(u[:, 0], u[:, 1:4] * 2 - 1, u[:, 4], u[:, 5] * 2 - 1, u[:, 6:8])
+        u = torch.rand(n, 9, generator=generator)
+        return Draw(u[:, 0], u[:, 1:4] * 2 - 1, u[:, 4], u[:, 5] * 2 - 1, u[:, 6:8], u[:, 8])
 
     def __call__(
         self, x: Tensor, mask: Tensor | None, generator: torch.Generator
@@ -104,6 +108,8 @@ class Augment:
             x = tint(x, (1 + self.gain * draw.gain).to(x.device))
         if self.residual:
             x = sharpen(x, (self.residual * draw.residual).to(x.device))
+        for _ in range(2 if self.soften else 0):
+            x = sharpen(x, -(self.soften * draw.soften).to(x.device))
         if self.gain or self.residual:
             x = x.clamp_(0, 1)  # no longer the caller's: `tint` and `sharpen` made a new one
         return x.contiguous(memory_format=torch.channels_last), mask

@@ -1,5 +1,7 @@
 """Each augmentation against a plain reference that treats one image at a time."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -163,3 +165,14 @@ def test_impossible_settings_are_refused():
         Augment(flip=1.5)
     with pytest.raises(ValueError, match="cannot keep 72 of 64"):
         Augment(crop=(64, 72))
+
+
+def test_softening_is_two_passes_of_the_box_and_zero_leaves_the_image():
+    x = torch.rand(2, 3, 16, 16)
+    draw = Augment().draw(2, torch.Generator().manual_seed(0))
+    draw = dataclasses.replace(draw, soften=torch.tensor([0.0, 1.0]))
+    soft, _ = Augment(soften=1.0).apply(x, None, draw)
+    torch.testing.assert_close(soft[0], x[0])
+    box = torch.nn.functional.avg_pool2d
+    twice = box(box(x[1:], 5, 1, 2, count_include_pad=False), 5, 1, 2, count_include_pad=False)
+    torch.testing.assert_close(soft[1:], twice)
