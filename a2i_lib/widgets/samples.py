@@ -1,24 +1,22 @@
 """Switches that change what the people of a sample look like.
 
-Every combination of the switches is drawn beforehand and put at the leaves of nested stacks, and each
-switch is linked to its stacks in the browser. So the widget works in a rendered page, where there is
-no Python; with a kernel, its button draws other people.
+Every combination of the switches is drawn beforehand and put at the leaves of nested stacks, and
+each switch is linked to its stacks in the browser. So the widget works in a rendered page, where
+there is no Python; with a kernel, its button draws other people.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from itertools import product
 
 import ipywidgets as widgets
 import torch
-from PIL import Image
 from torch import Tensor
 
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.models.vae import LatentImageModel
-from a2i_lib.plots import to_pixels
+from a2i_lib.widgets.latents import encode
 
 
 class SampleSwitches(widgets.VBox):
@@ -79,7 +77,7 @@ class SampleSwitches(widgets.VBox):
             for y in self.requests
         )
         for leaf, strip in zip(self.leaves, strips, strict=True):
-            leaf.value = jpeg(strip)
+            leaf.value = encode(torch.cat(list(strip), -1))
 
     def redraw(self) -> None:
         """Other people, under the same switches."""
@@ -118,14 +116,6 @@ def nest(
     )
     links.append(widgets.jslink((first, "index"), (stack, "selected_index")))
     return stack
-
-
-def jpeg(images: Tensor, quality: int = 90) -> bytes:
-    """Images side by side, (N, 3, H, W) -> a JPEG file: a tenth of what PNG takes."""
-    pixels = (to_pixels(torch.cat(list(images), -1)) * 255).round().byte()
-    file = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(file, "JPEG", quality=quality)
-    return file.getvalue()
 
 
 def _switch(name: str, options: Sequence[str]) -> widgets.ToggleButtons:
