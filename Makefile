@@ -42,7 +42,7 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/uv
 install: $(INSTALLED)  ## Make .venv with everything in it, from requirements.lock
 
 book: $(INSTALLED)  ## Execute every chapter that changed and render the book to _build/html
-	@"$(BIN)/python" book/build.py --profile cpu --out _build
+	@"$(BIN)/python" book/tools/build.py --profile cpu --out _build
 
 lint: $(INSTALLED)  ## Style, formatting and types
 	"$(BIN)/ruff" check .
@@ -51,8 +51,8 @@ lint: $(INSTALLED)  ## Style, formatting and types
 
 # Chapters run twice: under nbval as they stand, and under papermill with another seed and world for the page.
 test: lint  ## Everything: style, types, library, notebooks, and the book built in profile smoke
-	@"$(BIN)/python" book/build.py --profile smoke --prepare _build/test/notebooks
-	@"$(BIN)/python" book/build.py --profile smoke --vary --out _build/test
+	@"$(BIN)/python" book/tools/build.py --profile smoke --prepare _build/test/notebooks
+	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --out _build/test
 	"$(BIN)/python" -m pytest --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks tests
 
 lock: $(BIN)/uv  ## Resolve requirements.lock afresh from pyproject.toml
@@ -60,11 +60,8 @@ lock: $(BIN)/uv  ## Resolve requirements.lock afresh from pyproject.toml
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet \
 	  --custom-compile-command "make lock" --output-file requirements.lock
 
-strip: $(INSTALLED)  ## Drop stored outputs from the chapters, except those that are checked
-	@"$(BIN)/python" book/notebooks.py strip
-
-sync-address: $(INSTALLED)  ## Write the repository's address from _config.yml into every chapter's header
-	@"$(BIN)/python" book/notebooks.py header
+strip sync-address: $(INSTALLED)  ## Put every chapter in its committed form: address, header, no unchecked outputs
+	@"$(BIN)/python" book/tools/notebooks.py
 
 clean:  ## Remove everything that was built, and the environment
 	rm -rf "$(VENV)" _build
