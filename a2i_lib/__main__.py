@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options) or 0)
-    except (ValueError, KeyError, FileNotFoundError, RuntimeError, OSError) as error:
+    except (ValueError, KeyError, RuntimeError, OSError, ImportError) as error:
         print(f"a2i {options.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -87,7 +87,7 @@ class AttributeSchema(Sequence[Attribute]):
     def __len__(self) -> int:
         return len(self._attributes)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def, override]
+    def __getitem__(self, index: Any) -> Any:
         return self._attributes[index]
 
     def __eq__(self, other: object) -> bool:
@@ -123,7 +123,7 @@ class AttributeSchema(Sequence[Attribute]):
         rows = [[a.name, a.kind, a.group] for a in self._attributes]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
-    def index(self, name: str, *_: Any) -> int:  # type: ignore[override]
+    def index(self, name: str, *_: Any) -> int:
         """Position of `name`; spaces count as underscores and case is ignored.
 
         Raises:
