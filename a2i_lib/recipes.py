@@ -164,7 +164,7 @@ def _classifier(world: str) -> dict[str, Recipe]:
         ema=0.99,
         augment=Augment(gain=0.03),
     )
-    long = {"data": Drawn(world, n=25_000, seed=100), "steps": 2000}
+    long = {"data": Drawn(world, n=25_000, seed=100), "steps": 1500}
     return _profiles(base, gpu=long, release=long)
 
 
@@ -222,9 +222,9 @@ def _lfw() -> dict[str, dict[str, Recipe]]:
 RECIPES: dict[str, dict[str, Recipe]] = {
     "classifier-faces": _classifier("faces"),
     "classifier-birds": _classifier("birds"),
-    "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, release_steps=3_000),
+    "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, release_steps=2_000),
     "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, release_steps=3_000),
-    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.1, release_steps=6_000),
+    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.1, release_steps=4_000),
     "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.1, release_steps=3_000),
     **_lfw(),
 }
