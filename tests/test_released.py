@@ -1,0 +1,64 @@
+"""The weights that come with the book do what the book says of them, measured afresh."""
+
+import pytest
+import torch
+
+from a2i_lib import released
+from a2i_lib.attributes import AttributeSchema
+from a2i_lib.cards import HELD_OUT_SEED
+from a2i_lib.evaluation.attributes import balanced_accuracy, predict, sample_accuracy
+from a2i_lib.recipes import get_recipe
+from a2i_lib.worlds import get_world
+
+NAMES = sorted(path.stem for path in released.folder().glob("*.json"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_release_is_its_recipes(name):
+    release = released.load(name)
+    stated = release.card["recipe"]
+    today = get_recipe(name, stated["profile"]).to_dict()
+    assert {k: today[k] for k in ("model", "settings", "sigma", "data", "steps", "seed")} == {
+        k: stated[k] for k in ("model", "settings", "sigma", "data", "steps", "seed")
+    }
+    weights = released.folder() / release.card["weights"]
+    assert weights.stat().st_size <= 8 * 2**20
+    assert release.card["metrics"] and release.card["hardware"] and release.card["use"]
+
+
+@pytest.mark.parametrize("world", [n.split("-")[1] for n in NAMES if n in (
+    "classifier-faces", "classifier-birds")])  # fmt: skip
+def test_the_judge_reads_every_attribute_of_fresh_drawings(world):
+    drawn = get_world(world)
+    judge = released.load(f"classifier-{world}", drawn.schema)
+    factors = drawn.sample(2000, HELD_OUT_SEED + 1)
+    prediction = predict(judge.model, drawn.render(factors).x)
+    accuracy = balanced_accuracy(prediction, drawn.labels(factors))
+    assert float(accuracy.nanmean()) >= 0.97
+    worst = int(torch.nan_to_num(accuracy, nan=2.0).argmin())
+    assert float(accuracy[worst]) >= 0.90, drawn.schema.names[worst]
+
+
+def test_samples_show_what_was_asked_for():
+    drawn = get_world("faces")
+    judge = released.load("classifier-faces", drawn.schema)
+    model = released.load("cvae-faces", drawn.schema).model
+    y = drawn.labels(drawn.sample(1500, HELD_OUT_SEED + 1))
+    accuracy = sample_accuracy(model, judge.model, y, torch.Generator().manual_seed(0))
+    assert float(accuracy.nanmean()) >= 0.85
+
+
+def test_on_real_faces_samples_beat_the_nearest_neighbours_by_the_papers_measure():
+    card = released.load("cvae-lfw").card
+    rows = card["metrics"]["appendix_c"]["published units"]
+    margin = rows["model"]["cosine"] - rows["NN"]["cosine"]
+    assert margin > 2 * (rows["model"]["cosine_se"] + rows["NN"]["cosine_se"])
+    assert rows["model"]["cosine"] < rows["regressor"]["cosine"]
+
+
+def test_a_release_refuses_other_attributes():
+    from a2i_lib.training.checkpoint import CheckpointError
+
+    turned = AttributeSchema(list(get_world("faces").schema)[::-1])
+    with pytest.raises(CheckpointError, match="expected"):
+        released.load("cvae-faces", turned)
