@@ -79,7 +79,8 @@ def image_grid(
     for what, labels, n in (("rows", rows, r), ("columns", columns, c)):
         if labels is not None and len(labels) != n:
             raise ValueError(f"{len(labels)} labels for {n} {what}")
-    margin = 0.085 * max((len(label) for label in rows), default=0) if rows else 0.0
+    lines = [line for label in rows or () for line in label.splitlines()]
+    margin = 0.085 * max(map(len, lines), default=0)
     cell = 0.85 * scale
     top = (0.25 if columns else 0.0) + (0.3 if title else 0.0)
     width, height = c * cell + margin, r * cell + top
