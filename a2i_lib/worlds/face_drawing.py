@@ -109,12 +109,13 @@ FRAMES = ((0.10, 0.09, 0.11), (0.42, 0.20, 0.10), (0.62, 0.10, 0.14), (0.10, 0.2
 # Where an attribute may change pixels: boxes in the sitter's frame; no entry means anywhere.
 _HEAD: Box = (-0.85, -1.3, 0.85, 0.72)
 _HAIR: Box = (-0.85, -1.3, 0.85, 1.3)
-_EYES: Box = (-0.52, -0.30, 0.52, 0.22)
+_EYES: Box = (-0.64, -0.32, 0.64, 0.22)
 BOXES: dict[str, Box] = {
-    "Smiling": (-0.36, 0.12, 0.36, 0.46),
-    "Mouth_Slightly_Open": (-0.36, 0.12, 0.36, 0.46),
-    "Big_Lips": (-0.36, 0.12, 0.36, 0.46),
-    "Wearing_Lipstick": (-0.36, 0.12, 0.36, 0.46),
+    "Young": (-0.46, -0.46, 0.46, 0.44),
+    "Smiling": (-0.36, 0.10, 0.36, 0.54),
+    "Mouth_Slightly_Open": (-0.36, 0.10, 0.36, 0.54),
+    "Big_Lips": (-0.36, 0.10, 0.36, 0.54),
+    "Wearing_Lipstick": (-0.36, 0.10, 0.36, 0.54),
     "Bald": _HAIR,
     "Receding_Hairline": (-0.62, -1.0, 0.62, 0.2),
     "Bangs": (-0.62, -1.0, 0.62, 0.2),
@@ -127,15 +128,15 @@ BOXES: dict[str, Box] = {
     "Wearing_Hat": _HEAD,
     "No_Beard": (-0.62, -0.12, 0.62, 0.66),
     "Goatee": (-0.25, 0.28, 0.25, 0.66),
-    "Mustache": (-0.30, 0.10, 0.30, 0.40),
-    "Bushy_Eyebrows": (-0.42, -0.38, 0.42, -0.06),
-    "Arched_Eyebrows": (-0.42, -0.38, 0.42, -0.06),
+    "Mustache": (-0.34, 0.08, 0.34, 0.40),
+    "Bushy_Eyebrows": (-0.44, -0.40, 0.44, -0.04),
+    "Arched_Eyebrows": (-0.44, -0.40, 0.44, -0.04),
     "Narrow_Eyes": _EYES,
     "Bags_Under_Eyes": _EYES,
     "Heavy_Makeup": _EYES,
     "Eyeglasses": _EYES,
     "Sunglasses": _EYES,
-    "Big_Nose": (-0.25, -0.12, 0.25, 0.28),
+    "Big_Nose": (-0.34, -0.16, 0.34, 0.30),
     "Rosy_Cheeks": (-0.48, -0.02, 0.48, 0.36),
     "Wearing_Earrings": (-0.68, 0.02, 0.68, 0.40),
     "Wearing_Necklace": (-0.45, 0.42, 0.45, 1.3),
@@ -239,11 +240,20 @@ class Sitter:
         self.hair = hair * self.spread("hair_shade", 0.92, 1.04)[:, None]
         self.hair_dark = self.hair * 0.68
         self.hair_light = self.hair + (1 - self.hair) * 0.22
+        self.brow = self._against_skin(0.60)
+        self.whiskers = self._against_skin(0.75)
         self.iris = pick(EYES, self.n["eye_colour"])
         self.cloth = pick(CLOTH, self.n["cloth_colour"])
         self.accent = pick(ACCENT, self.n["accent_colour"])
         self.hat = pick(HATS, self.n["hat_colour"])
         self.frame_colour = pick(FRAMES, (self.n["glasses_style"] * 7) % 1)
+
+    def _against_skin(self, darker: float) -> Tensor:
+        """The hair's colour as it is or made darker, whichever stands out more from the skin."""
+        grey = torch.tensor((0.30, 0.55, 0.15))
+        skin, hair = (self.skin * grey).sum(1), (self.hair * grey).sum(1)
+        plain = (hair - skin).abs() > (hair * darker - skin).abs()
+        return self.hair * torch.where(plain, 1.0, darker)[:, None]
 
 
 def portrait(factors: Factors, names: tuple[str, ...], size: int) -> Rendered:
@@ -350,13 +360,16 @@ def halo(w: Window, sitter: Sitter) -> tuple[Tensor, Tensor]:
     """The outline of the hair about the head, and how far its waves push it out: b h w each."""
     amount = w.at(sitter.size("Wavy_Hair", 0.024, 0.046) * sitter.on["Wavy_Hair"])
     curls = (wave(w.x * 2.6 + 0.25) + wave(w.y * 2.6)).mul_(amount)
-    round_head = oval(w.x, w.y, 0.0, -0.19, w.at(sitter.hair_rx), w.at(sitter.hair_ry))
-    return round_head, curls
+    return halo_shape(w, sitter), curls
+
+
+def halo_shape(w: Window, sitter: Sitter) -> Tensor:
+    return oval(w.x, w.y, 0.0, -0.19, w.at(sitter.hair_rx), w.at(sitter.hair_ry))
 
 
 def lit(w: Window, sitter: Sitter) -> Tensor:
     """b h w: 0 where the light falls, 1 on the far side."""
-    return fade((w.x * w.at(-0.75 * sitter.light)).add_(w.y * 0.45).add_(0.45))
+    return (w.x * w.at(-0.65 * sitter.light)).add_(w.y * 0.40).add_(0.45).clamp_(0, 1)
 
 
 def shaded(w: Window, bright: Tensor, dark: Tensor, t: Tensor) -> Tensor:
@@ -382,8 +395,11 @@ def long_hair(w: Window, sitter: Sitter) -> tuple[Tensor, Tensor]:
 
 
 def hair_behind(canvas: Canvas, sitter: Sitter) -> None:
-    with canvas.window((-0.40, 0.2, 0.40, 1.1), sitter.on["Long_Hair"]) as w:
-        w.paint(w.cover(long_hair(w, sitter)[0]), w.at(sitter.hair_dark))
+    """Long hair behind the neck; at the sides, hair in front of the face takes over."""
+    with canvas.window((-0.42, 0.2, 0.42, 1.1), sitter.on["Long_Hair"]) as w:
+        between_locks = box(w.x, w.y, 0.0, 0.65, 0.41, 0.44)
+        shape = intersect(long_hair(w, sitter)[0], between_locks)
+        w.paint(w.cover(shape), w.at(sitter.hair_dark))
 
 
 def torso(canvas: Canvas, sitter: Sitter) -> None:
@@ -396,10 +412,10 @@ def torso(canvas: Canvas, sitter: Sitter) -> None:
         w.paint(cover, shaded(w, w.at(sitter.cloth), w.at(sitter.cloth * 0.74), t))
     style = (sitter.n["cloth_style"] * 3).long()
     male = sitter.on["Male"]
-    with canvas.window((-0.44, 0.3, 0.44, 0.98)) as w:
+    with canvas.window((-0.54, 0.28, 0.54, 1.04)) as w:
         depth = torch.where(male, 0.10, torch.tensor([0.16, 0.22, 0.05])[style])
         spread = torch.where(male, 0.05, torch.tensor([0.16, 0.06, 0.20])[style])
-        neck = box(w.x, w.y, 0.0, 0.45, w.at(sitter.neck), 0.28, 0.05)
+        neck = box(w.x, w.y, 0.0, 0.54, w.at(sitter.neck), 0.19, 0.05)
         neckline = ellipse(w.x, w.y, 0.0, 0.70, w.at(sitter.neck + spread), w.at(depth))
         skin = smooth_union(neck, neckline, 0.06)
         shade = blob(w.x, w.y, 0.0, 0.46, 0.46, 0.30).mul_(1.6).clamp_(max=1)
@@ -488,7 +504,7 @@ def ears(canvas: Canvas, sitter: Sitter) -> None:
 
 
 def head(canvas: Canvas, sitter: Sitter) -> None:
-    with canvas.window((-0.62, -0.74, 0.62, 0.6)) as w:
+    with canvas.window((-0.54, -0.68, 0.54, 0.51)) as w:
         distance = head_shape(w, sitter)
         rim = (distance / 0.16).add_(1).clamp_(0, 1)
         t = lit(w, sitter).mul_(0.75).add_(rim.mul_(rim).mul_(0.45)).clamp_(max=1)
@@ -507,13 +523,13 @@ def age_lines(canvas: Canvas, sitter: Sitter) -> None:
     """What a face that is not Young shows: forehead, crow's feet, folds beside the mouth."""
     with canvas.window((-0.46, -0.46, 0.46, 0.44), ~sitter.on["Young"]) as w:
         u, side = mirrored(w, sitter, 1.0)
-        pen = w.at(0.010 + 0.008 * (-sitter.s["Young"]).clamp(min=0))
+        pen = w.at(0.012 + 0.009 * (-sitter.s["Young"]).clamp(min=0))
         lines = arc(u, w.y, 0.0, -0.34, 0.19, 0.02, pen, 0.6)
         lines = union(lines, arc(u, w.y, 0.0, -0.275, 0.22, 0.02, pen, 0.6))
         lines = union(lines, capsule(side, w.y, 0.12, 0.13, 0.215, 0.27, pen))
         lines = union(lines, capsule(side, w.y, 0.215, 0.27, 0.215, 0.34, pen * 0.8))
-        lines = union(lines, capsule(side, w.y, 0.315, -0.03, 0.375, -0.07, pen))
-        lines = union(lines, capsule(side, w.y, 0.315, 0.0, 0.375, 0.02, pen))
+        lines = union(lines, capsule(side, w.y, 0.315, -0.03, 0.360, -0.065, pen))
+        lines = union(lines, capsule(side, w.y, 0.315, 0.0, 0.360, 0.015, pen))
         w.tint(w.cover(lines).mul_(0.8), w.at(sitter.skin_line))
 
 
@@ -535,12 +551,12 @@ def beard(canvas: Canvas, sitter: Sitter) -> None:
 
 def _hairy(w: Window, sitter: Sitter, shape: Tensor) -> None:
     strands = wave(w.x.abs() * 9 - w.y * 3).mul_(0.5).add_(0.5)
-    colour = shaded(w, w.at(sitter.hair * 0.94), w.at(sitter.hair * 0.68), strands)
+    colour = shaded(w, w.at(sitter.whiskers), w.at(sitter.whiskers * 0.75), strands)
     w.paint(w.cover(shape), colour)
 
 
 def mustache(canvas: Canvas, sitter: Sitter) -> None:
-    with canvas.window((-0.30, 0.10, 0.30, 0.40), sitter.on["Mustache"]) as w:
+    with canvas.window((-0.32, 0.12, 0.32, 0.36), sitter.on["Mustache"]) as w:
         _, side = mirrored(w, sitter, 1.1)
         pen = w.at(sitter.size("Mustache", 0.040, 0.052))
         _hairy(w, sitter, arc(side, w.y, 0.08, 0.220, 0.14, 0.04, pen, 0.6))
@@ -548,25 +564,24 @@ def mustache(canvas: Canvas, sitter: Sitter) -> None:
 
 def mouth(canvas: Canvas, sitter: Sitter) -> None:
     s, on = sitter.s, sitter.on
-    with canvas.window((-0.36, 0.14, 0.36, 0.46)) as w:
+    with canvas.window((-0.30, 0.12, 0.30, 0.54)) as w:
         u = w.x - w.at(sitter.yaw * 1.1)
         half = w.at(between(0.13, 0.19, s["Smiling"]))
         bend = w.at(between(0.008, -0.105, s["Smiling"]))
         gap = w.at(sitter.size("Mouth_Slightly_Open", 0.04, 0.065) * on["Mouth_Slightly_Open"])
-        fullness = between(0.022, 0.062, s["Big_Lips"]) + 0.006 * (1 - s["Male"]) / 2
+        fullness = between(0.016, 0.072, s["Big_Lips"]) + 0.006 * (1 - s["Male"]) / 2
         lip = w.at(fullness)
         t = (u / half).clamp_(-1.3, 1.3)
         y = (w.y - 0.285).sub_(t.mul_(t).mul_(bend)).sub_(bend * -0.35)
         outer = ellipse(u, y, 0.0, lip * 0.15, half, lip + gap + 0.012)
-        pink = torch.tensor((0.78, 0.36, 0.36))
-        natural = sitter.skin * 0.55 + 0.35 * pink
+        natural = sitter.skin * torch.tensor((0.72, 0.50, 0.52)) + torch.tensor((0.12, 0.04, 0.06))
         painted = pick(LIPSTICKS, sitter.n["lip_colour"])
         colour = torch.where(on["Wearing_Lipstick"][:, None], painted, natural)
         upper = y.mul(14).add_(0.5).clamp_(0, 1)
-        w.tint(w.cover(outer), shaded(w, w.at(colour * 0.82), w.at(colour), upper))
+        w.ink(w.cover(outer), shaded(w, w.at(colour * 0.82), w.at(colour), upper))
         shine = blob(u, y, 0.0, gap + lip * 0.75 + 0.004, half * 0.5, lip * 0.5 + 0.01)
         w.lighten(shine.mul_(w.at(torch.where(on["Wearing_Lipstick"], 0.45, 0.22))))
-        w.tint(w.cover(y.abs().sub_(0.011).maximum(u.abs() - half * 0.88)), w.at(colour * 0.42))
+        w.ink(w.cover(y.abs().sub_(0.011).maximum(u.abs() - half * 0.88)), w.at(colour * 0.42))
         _open_mouth(w, u, y, half, gap)
 
 
@@ -578,29 +593,29 @@ def _open_mouth(w: Window, u: Tensor, y: Tensor, half: Tensor, gap: Tensor) -> N
     dark = torch.tensor((0.30, 0.06, 0.09), device=u.device)[None, :, None, None]
     tongue = torch.tensor((0.85, 0.38, 0.38), device=u.device)[None, :, None, None]
     t = (y / (gap + 0.01)).sub_(0.2).mul_(2).clamp_(0, 1)
-    w.tint(cover, shaded(w, dark, tongue, t))
+    w.ink(cover, shaded(w, dark, tongue, t))
     teeth = (y.neg() / w.pixel).add_(0.5).clamp_(0, 1).mul_(cover)
-    w.tint(teeth, torch.full_like(dark, 0.98))
+    w.ink(teeth, torch.full_like(dark, 0.98))
 
 
 def nose(canvas: Canvas, sitter: Sitter) -> None:
-    with canvas.window((-0.25, -0.12, 0.25, 0.28)) as w:
+    with canvas.window((-0.32, -0.16, 0.32, 0.28)) as w:
         u = w.x - w.at(sitter.yaw * 1.8)
         big = sitter.s["Big_Nose"]
-        size = w.at(between(0.050, 0.100, big))
-        wings = w.at(between(0.042, 0.105, big))
+        size = w.at(between(0.046, 0.108, big))
+        wings = w.at(between(0.036, 0.110, big))
         y0 = w.at(between(0.115, 0.105, big))
         ball = ellipse(u, w.y, 0.0, y0, size, size * 0.85)
         sides = circle(u.abs(), w.y, wings, y0 + 0.015, size * 0.55)
         shape = smooth_union(ball, sides, 0.04)
         bridge = capsule(u, w.y, 0.0, -0.06, 0.0, 0.06, size * 0.55)
         shape = smooth_union(shape, bridge, 0.06)
-        side = (u * w.at(-2.0 * sitter.light)).mul_(4).add_(0.35).add_((w.y - y0) * 5).clamp_(0, 1)
-        w.tint(w.cover(shape, 0.05).mul_(side).mul_(0.9), w.at(sitter.skin_shade * 0.85))
+        side = (u * w.at(-2.0 * sitter.light)).mul_(4).add_(0.35).add_((w.y - y0) * 6).clamp_(0, 1)
+        w.ink(w.cover(shape, 0.05).mul_(side).mul_(0.9), w.at(sitter.skin_shade * 0.78))
         holes = ellipse(
             u.abs(), w.y, wings * 0.62, y0 + size * 0.62, size * 0.30 + 0.006, size * 0.16 + 0.006
         )
-        w.tint(w.cover(holes).mul_(0.85), w.at(sitter.skin_line * 0.8))
+        w.ink(w.cover(holes).mul_(0.85), w.at(sitter.skin_line * 0.8))
         w.lighten(
             blob(u, w.y, w.at(sitter.light * 0.015), y0 - size * 0.25, size * 0.6, size * 0.5).mul_(
                 0.5
@@ -619,14 +634,14 @@ def eyes(canvas: Canvas, sitter: Sitter) -> None:
         _bags_and_makeup(w, sitter, e, y)
         shape = ellipse(e, y, 0.0, 0.0, 0.108, tall)
         cover = w.cover(shape.clone())
-        w.tint(cover, w.at(torch.full_like(sitter.skin, 0.98)))
+        w.ink(cover, w.at(torch.full_like(sitter.skin, 0.98)))
         gaze = w.at(sitter.spread("gaze", -0.014, 0.014) + sitter.yaw * 0.3)
         eye_u = torch.where(u > 0, e, -e) - gaze
         iris = length(eye_u, y)
-        w.tint(w.cover(iris - 0.062).mul_(cover), w.at(sitter.iris))
-        w.tint(w.cover(iris - 0.030).mul_(cover), w.at(sitter.iris * 0.15))
+        w.ink(w.cover(iris - 0.062).mul_(cover), w.at(sitter.iris))
+        w.ink(w.cover(iris - 0.030).mul_(cover), w.at(sitter.iris * 0.15))
         shine = circle(eye_u, y, w.at(-0.024 * torch.sign(sitter.light)), -0.022, 0.022)
-        w.tint(w.cover(shine).mul_(cover), w.at(torch.ones_like(sitter.skin)))
+        w.ink(w.cover(shine).mul_(cover), w.at(torch.ones_like(sitter.skin)))
         upper = shape.abs_().sub_(w.at(torch.where(on["Male"], 0.016, 0.022)))
         lid = intersect(upper, y + tall * 0.15)
         lashes = ~on["Male"] | on["Heavy_Makeup"]
@@ -649,9 +664,9 @@ def _bags_and_makeup(w: Window, sitter: Sitter, e: Tensor, y: Tensor) -> None:
     )
     bags = w.at(sitter.size("Bags_Under_Eyes", 0.7, 1.0) * on["Bags_Under_Eyes"])
     violet = sitter.skin * torch.tensor((0.56, 0.38, 0.50))
-    w.tint(w.cover(crescent, 0.02).mul_(bags), w.at(violet))
+    w.ink(w.cover(crescent, 0.02).mul_(bags), w.at(violet))
     powder = ellipse(e, y, 0.015, -0.035, 0.145, 0.105)
-    made = w.at(sitter.size("Heavy_Makeup", 0.6, 0.9) * on["Heavy_Makeup"])
+    made = w.at(sitter.size("Heavy_Makeup", 0.75, 1.0) * on["Heavy_Makeup"])
     lid = intersect(powder, y - 0.005)
     w.tint(w.cover(lid, 0.03).mul_(made), w.at(pick(SHADOWS, sitter.n["makeup_colour"])))
 
@@ -664,10 +679,14 @@ def hair_front(canvas: Canvas, sitter: Sitter) -> None:
     with canvas.window((-0.74, -0.92, 0.74, 0.22), ~on["Bald"] & ~on["Long_Hair"]) as w:
         round_head, curls = halo(w, sitter)
         shape = torch.maximum(round_head - curls, w.y - w.at(sitter.hair_ends))
-        _lay_hair(w, sitter, shape, round_head, curls)
+        _lay_hair(w, sitter, shape, curls)
     with canvas.window((-0.76, -0.92, 0.76, 1.1), on["Long_Hair"]) as w:
-        shape, curls = long_hair(w, sitter)
-        _lay_hair(w, sitter, shape, shape.clone(), curls)
+        _lay_hair(w, sitter, *long_hair(w, sitter))
+    shining = ~on["Bald"] & ~on["Receding_Hairline"] & ~on["Wearing_Hat"]
+    with canvas.window((-0.48, -0.76, 0.48, -0.36), shining) as w:
+        band = (halo_shape(w, sitter) + 0.12).abs_().div_(-0.05).add_(1).clamp_(min=0)
+        across = blob(w.x, w.y, w.at(-0.16 * sitter.light), -0.56, 0.32, 0.20)
+        w.tint(band.mul_(across), w.at(sitter.hair_light))
     with canvas.window((-0.62, -0.42, 0.62, 0.05), on["Bald"]) as w:
         rim = head_shape(w, sitter).sub_(0.02)
         bare = w.x.abs() - w.at(sitter.width - 0.075)
@@ -688,18 +707,14 @@ def opening(w: Window, sitter: Sitter) -> Tensor:
     return smooth_union(face, bays, 0.05)
 
 
-def _lay_hair(w: Window, sitter: Sitter, shape: Tensor, outline: Tensor, curls: Tensor) -> None:
-    """Paints hair in front of the face, with its shadow, strands and shine; flat under a hat."""
+def _lay_hair(w: Window, sitter: Sitter, shape: Tensor, curls: Tensor) -> None:
+    """Paints hair in front of the face, with its shadow and strands; flat under a hat."""
     shape = smooth_subtract(shape, opening(w, sitter), 0.03)
     shape = under_hat(w, sitter, shape)
     w.tint(w.cover(shape - 0.035, 0.07).mul_(0.30), w.at(sitter.skin_line))
     strands = wave((w.x * 4).add_(curls.mul_(7))).mul_(0.35)
     t = lit(w, sitter).mul_(0.7).add_(strands).clamp_(0, 1)
-    cover = w.cover(shape)
-    w.paint(cover, shaded(w, w.at(sitter.hair), w.at(sitter.hair_dark), t))
-    band = (outline.add_(0.13)).abs_().div_(-0.055).add_(1).clamp_(min=0)
-    across = blob(w.x, w.y, w.at(-0.2 * sitter.light), -0.5, 0.42, 0.4)
-    w.tint(band.mul_(across).mul_(cover), w.at(sitter.hair_light))
+    w.paint(w.cover(shape), shaded(w, w.at(sitter.hair), w.at(sitter.hair_dark), t))
 
 
 def under_hat(w: Window, sitter: Sitter, shape: Tensor) -> Tensor:
@@ -715,7 +730,7 @@ def bangs(canvas: Canvas, sitter: Sitter) -> None:
             w.x, w.y, 0.0, -0.19, w.at(sitter.hair_rx - 0.02), w.at(sitter.hair_ry - 0.06)
         )
         scallop = wave(u * 4.5 + w.at(sitter.n["parting"])).mul_(0.022)
-        fringe = w.at(sitter.size("Bangs", -0.28, -0.23))
+        fringe = w.at(sitter.size("Bangs", -0.30, -0.27))
         low = (w.y - fringe).add_((u * u).mul_(-0.15)).add_(scallop)
         shape = torch.maximum(cap, low)
         shape = under_hat(w, sitter, shape)
@@ -729,11 +744,11 @@ def brows(canvas: Canvas, sitter: Sitter) -> None:
     male = (s["Male"] + 1) / 2
     with canvas.window((-0.42, -0.38, 0.42, -0.06)) as w:
         _, side = mirrored(w, sitter, 1.0)
-        place = w.at(-0.165 - 0.012 * (1 - male) - 0.03 * (s["Arched_Eyebrows"] + 1) / 2)
+        place = w.at(-0.178 - 0.012 * (1 - male) - 0.025 * (s["Arched_Eyebrows"] + 1) / 2)
         bend = w.at(between(-0.005, 0.075, s["Arched_Eyebrows"]))
         pen = w.at(between(0.015, 0.046, s["Bushy_Eyebrows"]) + 0.005 * male)
         shape = arc(side, w.y, 0.185, place, 0.125, bend, pen, 0.5)
-        w.paint(w.cover(shape), w.at(sitter.hair * 0.82))
+        w.paint(w.cover(shape), w.at(sitter.brow))
 
 
 # --- what is worn ----------------------------------------------------------------------------
@@ -786,7 +801,7 @@ def _lenses(
 
 
 def glasses(canvas: Canvas, sitter: Sitter) -> None:
-    with canvas.window((-0.52, -0.24, 0.52, 0.18), sitter.on["Eyeglasses"]) as w:
+    with canvas.window((-0.60, -0.24, 0.60, 0.19), sitter.on["Eyeglasses"]) as w:
         size = sitter.size("Eyeglasses", 0.138, 0.152)
         squareness = torch.where(sitter.n["glasses_style"] < 0.5, 1.0, 0.5)
         u, lens, bars = _lenses(
@@ -802,7 +817,7 @@ def glasses(canvas: Canvas, sitter: Sitter) -> None:
 
 
 def sunglasses(canvas: Canvas, sitter: Sitter) -> None:
-    with canvas.window((-0.52, -0.24, 0.52, 0.20), sitter.on["Sunglasses"]) as w:
+    with canvas.window((-0.60, -0.24, 0.60, 0.20), sitter.on["Sunglasses"]) as w:
         size = sitter.size("Sunglasses", 0.140, 0.155)
         squareness = torch.where(sitter.n["glasses_style"] < 0.5, 0.95, 0.45)
         u, lens, bars = _lenses(

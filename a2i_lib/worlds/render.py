@@ -19,10 +19,13 @@ Inspired by Inigo Quilez, "2D distance functions"; compositing after Porter and 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,7 +83,7 @@ def arc(
     pen: Number,
     taper: Number = 0.0,
 ) -> Tensor:
-    """A stroke along y = cy + bend * t^2, t = (x - cx) / half in [-1, 1], with a pen of radius `pen`.
+    """A stroke along y = cy + bend * t^2, t = (x - cx) / half in [-1, 1], of half-width `pen`.
 
     Positive `bend` turns the ends down (a frown), negative up (a smile). `taper` in [0, 1] thins
     the ends.
@@ -192,31 +195,39 @@ class Frame:
     roll: Tensor
 
     def coordinates(self, size: int) -> tuple[Tensor, Tensor]:
-        """The subject-frame x and y of each pixel's centre: B H W each, float64 on the CPU's terms."""
-        line = (torch.arange(size, dtype=torch.float64) + 0.5) * (2 / size) - 1
+        """The x and y of each pixel's centre in the subject's frame: B H W each, float32."""
+        line = ((torch.arange(size) + 0.5) * (2 / size) - 1)[None]
         cos, sin = self.roll.cos() / self.scale, self.roll.sin() / self.scale
-        px = line[None, None, :] - self.shift_x[:, None, None]
-        py = line[None, :, None] - self.shift_y[:, None, None]
-        cos, sin = cos[:, None, None], sin[:, None, None]
-        return px * cos + py * sin, py * cos - px * sin
+        along, across = cos.float()[:, None], sin.float()[:, None]
+        px = line - self.shift_x.float()[:, None]
+        py = line - self.shift_y.float()[:, None]
+        x = (px * along)[:, None, :] + (py * across)[:, :, None]
+        y = (py * along)[:, :, None] - (px * across)[:, None, :]
+        return x, y
 
     def bounds(self, region: Box, size: int) -> tuple[int, int, int, int]:
-        """The rows and columns [top, bottom) x [left, right) that hold `region` in every picture."""
+        """Pixels (top, bottom, left, right), ends excluded, that hold `region` in every picture."""
         left, top, right, bottom = region
-        corners = torch.tensor(
-            [[left, top], [right, top], [right, bottom], [left, bottom]], dtype=torch.float64
-        )
-        cos, sin = (self.roll.cos() * self.scale)[:, None], (self.roll.sin() * self.scale)[:, None]
-        px = corners[:, 0] * cos - corners[:, 1] * sin + self.shift_x[:, None]
-        py = corners[:, 0] * sin + corners[:, 1] * cos + self.shift_y[:, None]
-        if not px.numel():
+        if not len(self.scale):
             return 0, 0, 0, 0
-        to_pixel = size / 2
-        first = [int((p.min().item() + 1) * to_pixel) for p in (py, px)]
-        last = [int((p.max().item() + 1) * to_pixel) + 1 for p in (py, px)]
-        y0, x0 = (min(max(v, 0), size) for v in first)
-        y1, x1 = (min(max(v, 0), size) for v in last)
-        return y0, max(y1, y0), x0, max(x1, x0)
+        cos, sin, dx, dy = self._turn
+        xs = np.stack([left * cos, right * cos]), np.stack([-top * sin, -bottom * sin])
+        ys = np.stack([left * sin, right * sin]), np.stack([top * cos, bottom * cos])
+        pixels = []
+        for (one, two), shift in ((ys, dy), (xs, dx)):
+            low = float((one.min(0) + two.min(0) + shift).min())
+            high = float((one.max(0) + two.max(0) + shift).max())
+            first = min(max(int((low + 1) * size / 2), 0), size)
+            last = min(max(int((high + 1) * size / 2) + 1, first), size)
+            pixels += [first, last]
+        return pixels[0], pixels[1], pixels[2], pixels[3]
+
+    @cached_property
+    def _turn(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        turned_x, turned_y = self.roll.cos() * self.scale, self.roll.sin() * self.scale
+        parts = (turned_x, turned_y, self.shift_x, self.shift_y)
+        cos, sin, dx, dy = (part.numpy() for part in parts)
+        return cos, sin, dx, dy
 
 
 class Canvas:
@@ -229,8 +240,7 @@ class Canvas:
     def __init__(self, frame: Frame, size: int, device: torch.device | str = "cpu") -> None:
         self.frame, self.size, self.device = frame, size, torch.device(device)
         x, y = frame.coordinates(size)
-        self.x = x.to(device=self.device, dtype=torch.float32)
-        self.y = y.to(device=self.device, dtype=torch.float32)
+        self.x, self.y = self.send(x), self.send(y)
         self.pixel = self.send(2 / size / frame.scale)[:, None, None]
         self.layers = torch.zeros(len(x), 4, size, size, device=self.device)
 
@@ -239,7 +249,7 @@ class Canvas:
         return values.to(device=self.device, dtype=torch.float32)
 
     def window(self, region: Box, rows: Tensor | None = None) -> Window:
-        """The part of the canvas that holds `region`, on all rows or on those where `rows` (B bool)."""
+        """The part of the canvas that holds `region`, for all rows or where `rows` (B bool)."""
         return Window(self, region, rows)
 
     @property
@@ -291,13 +301,13 @@ class Window:
             values = values.index_select(0, self.rows)
         return values[(..., None, None)]
 
-    def cover(self, distance: Tensor, soft: Number = 0.0) -> Tensor:
+    def cover(self, distance: Tensor, soft: float = 0.0) -> Tensor:
         """Coverage b h w in [0, 1] of a distance, which it consumes.
 
         The edge is one pixel wide, or `soft` (in the subject's units) where that is more.
         """
-        width = torch.clamp(self.pixel, min=soft) if isinstance(soft, float) else self.pixel + soft
-        return distance.div_(width).neg_().add_(0.5).clamp_(0, 1)
+        width = self.pixel.clamp(min=soft) if soft else self.pixel
+        return distance.div_(-width).add_(0.5).clamp_(0, 1)
 
     def paint(self, alpha: Tensor, colour: Tensor) -> None:
         """Lays `colour` (b 3 1 1, or b 3 h w) over what is there, where `alpha` (b h w)."""
@@ -308,6 +318,10 @@ class Window:
     def tint(self, alpha: Tensor, colour: Tensor) -> None:
         """Like `paint`, on what is covered already: coverage does not grow."""
         self.patch[:, :3].lerp_(colour * self.patch[:, 3:], alpha[:, None])
+
+    def ink(self, alpha: Tensor, colour: Tensor) -> None:
+        """Like `paint`, where everything under `alpha` is covered fully already."""
+        self.patch[:, :3].lerp_(colour, alpha[:, None])
 
     def darken(self, amount: Tensor) -> None:
         """Multiplies the colour by 1 - `amount` (b h w, 0..1)."""
@@ -330,43 +344,139 @@ def turned(
 
 
 class Stack:
-    """A batch of pictures laid front to back, one colour a layer.
+    """A batch of pictures laid front to back, part by part, one colour a layer.
 
     Each layer takes its share of the light that the layers before it let through; a layer costs
-    two passes over one plane, and one matrix product at the end turns shares into colours. Good
-    for a subject of many small patches of one colour each. `x`, `y`: B H W, coordinates in the
-    subject's frame; `pixel`: B 1 1, the size of a pixel there; `light`: B H W, what is let through.
+    two passes over one plane, and one matrix product a part turns shares into colours. Good for a
+    subject of many small patches of one colour each. A part has its own place in each picture::
+
+        with stack.part((x, y), half=0.3) as part:
+            part.lay(part.cover(circle(part.x, part.y, 0.0, 0.0, 0.1)), colour)
+
+    `layers`: B 4 H W, premultiplied red, green, blue, and the light that is let through.
     """
 
     def __init__(self, frame: Frame, size: int, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.x, self.y = (self.send(plane) for plane in frame.coordinates(size))
-        self.pixel = self.send(2 / size / frame.scale)[:, None, None]
-        self.light = torch.ones_like(self.x)
+        self.frame, self.size, self.device = frame, size, torch.device(device)
+        self.layers = torch.zeros(len(frame.scale), 4, size, size, device=self.device)
+        self.layers[:, 3] = 1
+
+    def part(
+        self,
+        centre: tuple[Tensor, Tensor] | None = None,
+        half: float = 1.0,
+        rows: Tensor | None = None,
+    ) -> Part:
+        """A square about `centre` (B, B) of half-side `half`, in the subject's frame; or the whole.
+
+        Only the pictures where `rows` (B bool) is true are touched.
+        """
+        return Part(self, centre, half, rows)
+
+    @property
+    def colour(self) -> Tensor:
+        return self.layers[:, :3]
+
+    @property
+    def light(self) -> Tensor:
+        return self.layers[:, 3:]
+
+
+class Part:
+    """A square of each picture of a stack, written back on leaving its `with`.
+
+    `x`, `y`: b h w, coordinates in the subject's frame; `pixel`: b 1 1, the size of a pixel there.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        centre: tuple[Tensor, Tensor] | None,
+        half: float,
+        rows: Tensor | None,
+    ) -> None:
+        self.stack = stack
+        self.rows = None if rows is None else rows.cpu().nonzero()[:, 0]
+        frame = stack.frame
+        shift_x, shift_y = self._pick(frame.shift_x), self._pick(frame.shift_y)
+        scale, roll = self._pick(frame.scale), self._pick(frame.roll)
+        self.pixel = self._send(2 / stack.size / scale)[:, None, None]
+        cos, sin = roll.cos(), roll.sin()
+        self.left = self.top = torch.zeros(len(scale), dtype=torch.long)
+        self.side = stack.size
+        if centre is not None and len(scale):
+            cx, cy = (self._pick(c) for c in centre)
+            reach = half * float(scale.max()) * stack.size / 2
+            self.side = min(stack.size, 2 * math.ceil(reach) + 2)
+            self.left = self._corner(shift_x + (cx * cos - cy * sin) * scale)
+            self.top = self._corner(shift_y + (cx * sin + cy * cos) * scale)
+        px = (self._line(self.left) - shift_x[:, None]) / scale[:, None]
+        py = (self._line(self.top) - shift_y[:, None]) / scale[:, None]
+        cos, sin = cos[:, None], sin[:, None]
+        self.x = self._send(px * cos)[:, None, :] + self._send(py * sin)[:, :, None]
+        self.y = self._send(py * cos)[:, :, None] - self._send(px * sin)[:, None, :]
+        self.patch = self._cut()
+        self.light = self.patch[:, 3]
         self.shares: list[Tensor] = []
         self.colours: list[Tensor] = []
 
-    def send(self, values: Tensor) -> Tensor:
-        """`values` as float32 on the stack's device."""
-        return values.to(device=self.device, dtype=torch.float32)
+    def _pick(self, values: Tensor) -> Tensor:
+        """The rows that the part has."""
+        return values if self.rows is None else values[self.rows]
+
+    def _send(self, values: Tensor) -> Tensor:
+        return values.to(device=self.stack.device, dtype=torch.float32)
+
+    def _corner(self, centre: Tensor) -> Tensor:
+        """The first pixel of a side about `centre` (in half pictures), kept inside the picture."""
+        middle = ((centre + 1) * (self.stack.size / 2)).round().long()
+        return (middle - self.side // 2).clamp(0, self.stack.size - self.side)
+
+    def _line(self, first: Tensor) -> Tensor:
+        """The places of the pixels' centres, from -1 to 1 over the picture: b side."""
+        pixels = first[:, None] + torch.arange(self.side) + 0.5
+        return pixels.double() * (2 / self.stack.size) - 1
+
+    def _cut(self) -> Tensor:
+        """b 4 side side: a copy of the part."""
+        layers, device = self.stack.layers, self.stack.device
+        if self.side == self.stack.size:
+            return layers.clone() if self.rows is None else layers[self.rows.to(device)]
+        views = layers.unfold(2, self.side, 1).unfold(3, self.side, 1)
+        rows = torch.arange(len(layers)) if self.rows is None else self.rows
+        return views[rows.to(device), :, self.top.to(device), self.left.to(device)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None or not len(self.patch):
+            return
+        shares, colours = torch.stack(self.shares, 1).flatten(2), torch.stack(self.colours, 2)
+        self.patch[:, :3] += torch.bmm(colours, shares).unflatten(2, self.light.shape[1:])
+        self.patch[:, 3] = self.light
+        wholes = self._pick(torch.arange(len(self.stack.layers))).tolist()
+        corners = zip(wholes, self.top.tolist(), self.left.tolist(), strict=True)
+        for patch, (row, top, left) in zip(self.patch.unbind(), corners, strict=True):
+            whole = self.stack.layers[row, :, top : top + self.side, left : left + self.side]
+            whole.copy_(patch)
 
     def at(self, values: Tensor) -> Tensor:
-        """A value a picture, B, as B 1 1."""
-        return self.send(values)[:, None, None]
+        """A value a picture, B, as b 1 1."""
+        return self._send(self._pick(values))[:, None, None]
 
     def cover(self, distance: Tensor) -> Tensor:
-        """Coverage B H W in [0, 1] of a distance: an edge one pixel wide."""
+        """Coverage b h w in [0, 1] of a distance: an edge one pixel wide."""
         return (distance / self.pixel).neg_().add_(0.5).clamp_(0, 1)
 
     def lay(self, alpha: Tensor, colour: Tensor) -> None:
-        """Adds a layer of `colour` (B 3), of opacity `alpha` (B H W), behind all layers so far."""
+        """Adds a layer of `colour` (B 3), of opacity `alpha` (b h w), behind all layers so far."""
         share = self.light * alpha
         self.light = self.light - share
         self.shares.append(share)
-        self.colours.append(self.send(colour))
-
-    def flatten(self) -> tuple[Tensor, Tensor]:
-        """The layers' colour, premultiplied (B 3 H W), and the light they let through (B 1 H W)."""
-        shares, colours = torch.stack(self.shares, 1), torch.stack(self.colours, 2)
-        picture = torch.bmm(colours, shares.flatten(2)).unflatten(2, shares.shape[2:])
-        return picture.clamp_(0, 1), self.light[:, None]
+        self.colours.append(self._send(self._pick(colour)))
