@@ -25,13 +25,14 @@ import nbformat
 import papermill
 import psutil
 import yaml
+from gallery import draw_gallery
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 from notebooks import BADGE, BOOK, ROOT, chapters, read, tags, worlds
 from papermill.parameterize import parameterize_notebook
 
 CELL_SECONDS = 1800  # a cell that takes longer hangs
-NOT_STAGED = shutil.ignore_patterns("tools", "checkpoints", "assignments", "*.ipynb", ".*", "__*")
+NOT_STAGED = shutil.ignore_patterns("tools", "checkpoints", "*.ipynb", ".*", "__*")
 
 
 def machine() -> str:
@@ -173,13 +174,13 @@ def api_pages() -> dict[str, str]:
         if top.name.startswith("_") or (top.suffix != ".py" and not (top / "__init__.py").exists()):
             continue
         files = [top] if top.suffix == ".py" else sorted(top.rglob("*.py"))
-        names = [".".join(f.relative_to(ROOT).with_suffix("").parts) for f in files]
-        modules = [name.removesuffix(".__init__") for name in names]
-        sections = []
-        for module in modules:
-            heading = f"\n## `{module}`\n" if len(modules) > 1 else ""
-            sections.append(f"{heading}\n```{{eval-rst}}\n.. automodule:: {module}\n```\n")
-        pages[f"api-{top.stem}"] = f"# `a2i_lib.{top.stem}`\n" + "".join(sections)
+        text = ""
+        for file in files:
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            module = ".".join(parts).removesuffix(".__init__")
+            level = "#" if not text else "##"
+            text += f"{level} {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n\n"
+        pages[f"api-{top.stem}"] = text
     return pages
 
 
@@ -190,6 +191,7 @@ def stage(source: Path, executed: Path, records: list[dict]) -> None:
     for record in records:
         name = f"{record['chapter']}.ipynb"
         stage_chapter(executed / name, source / name, record)
+    draw_gallery(source / "gallery")
     (source / "colophon.md").write_text(colophon(records))
     api = api_pages()
     for name, text in api.items():

@@ -92,8 +92,12 @@ def fold_solutions(notebook: NotebookNode) -> None:
     """Hide the source of every cell tagged `solution`, in each of the three places it is read."""
     for cell in notebook.cells:
         if "solution" in tags(cell):
-            cell.metadata.tags = sorted({*tags(cell), "hide-cell"}, reverse=True)
-            cell.metadata.update(cellView="form", jupyter={"source_hidden": True})
+            cell.metadata.tags = sorted({*tags(cell), "hide-cell"})
+            cell.metadata.update(
+                cellView="form",
+                jupyter={"source_hidden": True},
+                mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide it"},
+            )
 
 
 def strip(notebook: NotebookNode) -> None:

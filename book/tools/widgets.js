@@ -36,6 +36,11 @@
     await widgets.load_ipython_extension(); // adds the style sheets and makes the manager
     menu.remove();
 
+    if (window.MathJax?.startup) { // widgets ask MathJax 2 to set their labels; the page has MathJax 3
+      await MathJax.startup.promise;
+      MathJax.Hub = { Queue: ([, , element]) => MathJax.typesetPromise([element]) };
+    }
+
     const manager = notebook.kernel.widget_manager;
     manager._get_comm_info = async () => ({}); // no kernel, so no model lives there
     for (const script of document.querySelectorAll(`script[type="${STATE}"]`)) {
