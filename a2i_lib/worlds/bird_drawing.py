@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from a2i_lib.worlds.base import Rendered
 from a2i_lib.worlds.render import (
     Frame,
     Number,
+    Part,
     Stack,
     blob,
     capsule,
@@ -28,6 +30,7 @@ from a2i_lib.worlds.render import (
     ellipse,
     half_plane,
     intersect,
+    length,
     smooth_union,
     turned,
     union,
@@ -35,6 +38,10 @@ from a2i_lib.worlds.render import (
 
 #: Per group: the names of its members, which one each bird has (B), and how strongly (B).
 Choices = dict[str, tuple[list[str], Tensor, Tensor]]
+Numbers = dict[str, Tensor]  # nuisance by name, B each, float64
+Place = tuple[Tensor, Tensor]  # B each
+Plane2 = tuple[Tensor, Tensor]  # coordinates, b h w each
+Shape = tuple[Tensor, Tensor, Tensor]  # a distance and two coordinates along it, b h w each
 
 PALETTE = {
     "blue": (0.16, 0.42, 0.84),
@@ -49,8 +56,9 @@ PALETTE = {
     "purple": (0.52, 0.27, 0.68),
     "buff": (0.88, 0.71, 0.50),
 }
-INK, CREAM = (0.14, 0.11, 0.14), (0.99, 0.97, 0.91)
+INK, CREAM, WHITE = (0.14, 0.11, 0.14), (0.99, 0.97, 0.91), (1.0, 1.0, 1.0)
 
+SPOTS = 7  # soft ones, in the background
 #: Nuisance -> (low, high), drawn uniformly; facing and flying become signs and 0/1, scene 0, 1, 2.
 NUISANCE = {
     "facing": (-1.0, 1.0),
@@ -70,8 +78,8 @@ NUISANCE = {
     "branch_slope": (-0.14, 0.14),
     "branch_width": (0.045, 0.085),
     "branch_leaves": (0.0, 1.0),
-    **{f"blob_{axis}{i}": (-1.1, 1.1) for i in range(7) for axis in "xy"},
-    **{f"blob_tint{i}": (0.0, 1.0) for i in range(7)},
+    **{f"spot_{axis}{i}": (-1.1, 1.1) for i in range(SPOTS) for axis in "xy"},
+    **{f"spot_tint{i}": (0.0, 1.0) for i in range(SPOTS)},
 }
 
 
@@ -95,12 +103,14 @@ BILLS = {
     "dagger": (0.075, 0.80, 0.0, 0.0, 0.0),
     "hooked": (0.090, 0.15, 0.0, 0.13, 0.0),
     "needle": (0.030, 0.35, 0.0, 0.0, 0.0),
-    "spatulate": (0.075, 0.62, 0.0, 0.0, 0.085),
+    "spatulate": (0.085, 0.72, 0.0, 0.0, 0.080),
     "cone": (0.125, 1.00, 0.0, 0.0, 0.0),
 }
 BILL_LENGTHS = {
-    "shorter_than_head": 0.19, "about_the_same_as_head": 0.33, "longer_than_head": 0.48,
-}  # fmt: skip
+    "shorter_than_head": (0.19,),
+    "about_the_same_as_head": (0.33,),
+    "longer_than_head": (0.48,),
+}
 #: Tail shape -> length, half its width at the base and at the end, and how far the outer feathers
 #: reach beyond the middle ones: linear and quadratic in the place across the tail.
 TAILS = {
@@ -148,9 +158,19 @@ def _contrast(colour: Tensor) -> Tensor:
     return torch.where(light[:, None], ink, cream)
 
 
+def _plain(like: Tensor, colour: tuple[float, float, float]) -> Tensor:
+    """B 3: one colour for every row of `like`."""
+    return torch.tensor(colour, dtype=torch.float64).expand(len(like), 3)
+
+
+def _numbers(values: Tensor) -> Numbers:
+    """B M -> nuisance by name."""
+    return dict(zip(NUISANCE, values.double().cpu().unbind(1), strict=True))
+
+
 @dataclass(frozen=True)
 class Pose:
-    """Where the parts of each bird are: B each, float64, in the bird's frame unless it says else."""
+    """Where each bird's parts are: B each, float64, in its frame unless it says otherwise."""
 
     scale: Tensor
     flying: Tensor
@@ -164,9 +184,10 @@ class Pose:
 
 HEAD = 0.235  # radius
 BODY = (0.42, 0.30)  # half axes
+LINE = 0.032  # the width of an outline
 
 
-def _pose(choices: Choices, n: dict[str, Tensor]) -> Pose:
+def _pose(choices: Choices, n: Numbers) -> Pose:
     flying = n["flying"]
     plain, strong = _rows(SIZES, choices, "has_size").unbind(1)
     strength = choices["has_size"][2]
@@ -187,7 +208,7 @@ def _pose(choices: Choices, n: dict[str, Tensor]) -> Pose:
     )
 
 
-def _stand(pose: Pose, n: dict[str, Tensor]) -> Frame:
+def _stand(pose: Pose, n: Numbers) -> Frame:
     """The frame of the bird: a perched one's feet are on the branch."""
     room = torch.where(pose.flying > 0, 0.10, 0.12)
     x = n["x"] * room - 0.06
@@ -200,133 +221,148 @@ def _stand(pose: Pose, n: dict[str, Tensor]) -> Frame:
     )
 
 
-def _branch_y(n: dict[str, Tensor], x: Tensor) -> Tensor:
+def _branch_y(n: Numbers, x: Tensor) -> Tensor:
     return 0.68 + 0.05 * n["y"] + n["branch_slope"] * x
 
 
 # --- the parts -------------------------------------------------------------------------------
 
 
+def from_body(pose: Pose, u: Number, v: Number) -> Place:
+    """A place given in the body's coordinates, in the bird's frame."""
+    cos, sin = pose.tilt.cos(), pose.tilt.sin()
+    return pose.body_x + u * cos - v * sin, pose.body_y + u * sin + v * cos
+
+
+def shoulder(pose: Pose, n: Numbers, far: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Where a wing begins, in the body's coordinates, and the direction it takes; B each."""
+    raised = (2.05 if far else 2.42) + n["wing_beat"]
+    angle = torch.where(pose.flying > 0, -raised, math.pi - 0.20)
+    x = torch.full_like(angle, 0.20 if far else 0.10)
+    y = torch.where(pose.flying > 0, -0.06, -0.03) - 0.06 * far
+    return x, y, angle
+
+
+def wing_middle(pose: Pose, n: Numbers, far: bool = False) -> Place:
+    x, y, angle = shoulder(pose, n, far)
+    half = torch.where(pose.flying > 0, 0.39, 0.31)
+    return from_body(pose, x + half * angle.cos(), y + half * angle.sin())
+
+
 class Bird:
-    """The outlines of a batch of birds on a stack, as signed distances; B H W each."""
+    """The outlines of a batch of birds in a part of their pictures, as signed distances; b h w."""
 
-    def __init__(self, stack: Stack, choices: Choices, pose: Pose, n: dict[str, Tensor]) -> None:
-        self.stack, self.choices, self.pose, self.n = stack, choices, pose, n
-        at = stack.at
-        self.body_xy = self.turn(stack.x, stack.y, pose.body_x, pose.body_y, pose.tilt)
-        self.head_xy = self.turn(stack.x, stack.y, pose.head_x, pose.head_y, pose.head_tilt)
-        u, v = self.body_xy
-        girth = BODY[1] * (1 + 0.07 * n["plump"])
-        trunk = egg(u, v, BODY[0], at(girth), 0.20)
-        self.head = circle(*self.head_xy, 0.0, 0.0, HEAD)
-        self.body = smooth_union(trunk, self.head, 0.16)
+    def __init__(self, part: Part, choices: Choices, pose: Pose, n: Numbers) -> None:
+        self.part, self.choices, self.pose, self.n = part, choices, pose, n
 
-    def turn(
-        self, x: Tensor, y: Tensor, ox: Number, oy: Number, angle: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        at = self.stack.at
-        ox, oy = (at(o) if isinstance(o, Tensor) else o for o in (ox, oy))
-        return turned(x, y, ox, oy, at(angle.cos()), at(angle.sin()))
+    def turn(self, x: Tensor, y: Tensor, ox: Tensor, oy: Tensor, angle: Tensor) -> Plane2:
+        at = self.part.at
+        return turned(x, y, at(ox), at(oy), at(angle.cos()), at(angle.sin()))
 
-    def wing(self, far: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    @cached_property
+    def body_xy(self) -> Plane2:
+        """Coordinates from the middle of the body: forwards, and towards the belly."""
+        pose = self.pose
+        return self.turn(self.part.x, self.part.y, pose.body_x, pose.body_y, pose.tilt)
+
+    @cached_property
+    def head_xy(self) -> Plane2:
+        """Coordinates from the middle of the head: forwards, and down."""
+        pose = self.pose
+        return self.turn(self.part.x, self.part.y, pose.head_x, pose.head_y, pose.head_tilt)
+
+    @cached_property
+    def head(self) -> Tensor:
+        return circle(*self.head_xy, 0.0, 0.0, HEAD)
+
+    @cached_property
+    def body(self) -> Tensor:
+        """Trunk and head in one."""
+        girth = BODY[1] * (1 + 0.07 * self.n["plump"])
+        trunk = egg(*self.body_xy, BODY[0], self.part.at(girth), 0.20)
+        return smooth_union(trunk, self.head, 0.16)
+
+    def wing(self, far: bool = False) -> Shape:
         """Distance, and u from the shoulder to the tip, v from the leading to the trailing edge.
 
         Folded along the back, or raised in flight; the far one shows in flight alone.
         """
-        at, fly = self.stack.at, self.pose.flying
-        raised = (2.05 if far else 2.42) + self.n["wing_beat"]
-        angle = torch.where(fly > 0, -raised, math.pi - 0.20)
-        x, y = torch.where(fly > 0, 0.10, 0.10), torch.where(fly > 0, -0.06, -0.03)
-        u, v = self.turn(*self.body_xy, x + 0.10 * far, y - 0.06 * far, angle)
-        v = -v  # the trailing edge: below on a folded wing, behind on a raised one
+        at, fly = self.part.at, self.pose.flying
+        u, v = self.turn(*self.body_xy, *shoulder(self.pose, self.n, far))
+        v = v.neg_()  # the trailing edge is below on a folded wing, behind on a raised one
         half, width = torch.where(fly > 0, 0.43, 0.35), torch.where(fly > 0, 0.21, 0.165)
         distance = egg(u - at(half - 0.04), v, at(half), at(width), -0.28)
-        fingers = (u * 9).frac().sub_(0.5).abs_().mul_(0.09)
-        notch = fingers * at(fly) * (v > 0.02)
-        return distance + notch, u, v
+        fingers = (u * 9).frac().sub_(0.5).abs_().mul_(at(0.09 * fly)).mul_(v > 0.02)
+        return distance.add_(fingers), u, v
 
-    def belly(self) -> tuple[Tensor, Tensor, Tensor]:
+    def belly(self) -> Shape:
         """Distance, and u along the bird, v towards its underside."""
-        angle = torch.full_like(self.pose.tilt, -0.42)
-        u, v = self.turn(*self.body_xy, 0.16, 0.17, angle)
-        inside = self.body + 0.035
-        return intersect(ellipse(u, v, 0.0, 0.0, 0.36, 0.215), inside), u, v
+        u, v = turned(*self.body_xy, 0.16, 0.17, math.cos(-0.42), math.sin(-0.42))
+        return intersect(ellipse(u, v, 0.0, 0.0, 0.36, 0.215), self.body + 0.035), u, v
 
     def crown(self) -> Tensor:
-        x, y = self.head_xy
-        line = half_plane(x, y, 0.0, -0.065, 0.10, 0.995)
+        line = half_plane(*self.head_xy, 0.0, -0.065, 0.10, 0.995)
         return intersect(line, self.head + 0.015)
 
     def crest(self) -> Tensor:
         """A plume from the crown, swept back; far away where there is none."""
-        at, strength = self.stack.at, self.choices["crest"][2]
-        u, v = self.turn(*self.head_xy, 0.03, -0.12, torch.full_like(strength, -2.25))
-        reach = torch.where(strength > 0, 0.30 + 0.12 * strength, 0.30)
-        t = (u / at(reach)).clamp_(0, 1)
+        at, strength = self.part.at, self.choices["crest"][2]
+        u, v = turned(*self.head_xy, 0.03, -0.12, math.cos(-2.25), math.sin(-2.25))
+        reach = at(torch.where(strength > 0, 0.30 + 0.12 * strength, 0.30))
+        t = (u / reach).clamp_(0, 1)
         v = v - t * t * 0.10
-        plume = union(v.abs() - (1 - t) * 0.13, (v + t * 0.09).abs_() - (1 - t * t) * 0.05)
-        plume = intersect(plume, (u - at(reach)).mul_(0.9))
-        plume = intersect(plume, -u - 0.02)
-        return plume + at(torch.where(strength > 0, 0.0, 9.0))
+        long, short = v.abs() - (1 - t) * 0.13, (v + t * 0.09).abs_() - (1 - t * t) * 0.05
+        plume = intersect(intersect(union(long, short), (u - reach).mul_(0.9)), -u - 0.02)
+        return plume.add_(at(torch.where(strength > 0, 0.0, 9.0)))
 
-    def bill(self) -> tuple[Tensor, Tensor, Tensor]:
+    def bill(self) -> Shape:
         """Distance, t from its base (0) to its tip (1), and v across it."""
-        at = self.stack.at
+        at = self.part.at
         base, straight, bend, hook, flare = _shape(BILLS, self.choices, "has_bill_shape")
-        names, member, strength = self.choices["has_bill_length"]
-        lengths = torch.tensor([BILL_LENGTHS[m] for m in names], dtype=torch.float64)
-        span = lengths[member.long()] * (0.94 + 0.08 * strength)
+        (length,) = _rows(BILL_LENGTHS, self.choices, "has_bill_length").unbind(1)
+        span = length * (0.94 + 0.08 * self.choices["has_bill_length"][2])
         x, y = self.head_xy
-        u, v = x - (HEAD - 0.045), y - 0.035
+        u = x - (HEAD - 0.045)
         t = (u / at(span)).clamp_(0, 1)
-        late = (t - 0.60).clamp_(min=0).mul_(2.5)
-        v = v - t * t * at(bend * span) - late * late * at(hook)
-        rest = t * t
-        half = (1 - t).mul_(at(straight)) + (1 - rest * rest).mul_(at(1 - straight))
-        half = half * at(base) + blob(t, t, 0.86, 0.86, 0.75, 0.75) * at(flare)
-        distance = (v.abs() - half) * at(1 / (1 + bend).sqrt())
-        distance = intersect(distance, u - at(span))
-        return intersect(distance, -u), t, v
+        square, late = t * t, (t - 0.60).clamp_(min=0).mul_(2.5)
+        v = (y - 0.035).sub_(square * at(bend * span)).sub_(late.mul_(late).mul_(at(hook)))
+        half = (1 - t).mul_(at(straight)).add_((1 - square * square).mul_(at(1 - straight)))
+        half.mul_(at(base)).add_(blob(t, t, 0.80, 0.80, 0.80, 0.80).mul_(at(flare)))
+        distance = (v.abs() - half).mul_(at(1 / (1 + bend).sqrt()))
+        return intersect(intersect(distance, u - at(span)), -u), t, v
 
-    def tail(self) -> tuple[Tensor, Tensor, Tensor]:
+    def tail(self) -> Shape:
         """Distance, u from its base backwards, and w across it, from -1 to 1."""
-        at = self.stack.at
+        at = self.part.at
         reach, base, end, outer, curve = _shape(TAILS, self.choices, "has_tail_shape")
         angle = torch.where(self.pose.flying > 0, math.pi, math.pi - 0.12)
-        u, v = self.turn(*self.body_xy, -0.26, 0.0, angle)
+        u, v = self.turn(*self.body_xy, torch.full_like(angle, -0.26), 0 * angle, angle)
         full = reach + outer.clamp(min=0)
-        width = (u / at(full)).clamp_(0, 1) * at(end - base) + at(base)
+        width = (u / at(full)).clamp_(0, 1).mul_(at(end - base)).add_(at(base))
         w = v / width
         across = w.abs().clamp_(max=1)
-        tip = across * at(outer) + across * across * at(curve) + at(reach)
-        slope = at(1 / (1 + (outer / end) ** 2).sqrt())
+        tip = (across * across).mul_(at(curve)).add_(across.mul_(at(outer))).add_(at(reach))
+        end_line = (u - tip).mul_(at(1 / (1 + (outer / end) ** 2).sqrt()))
         side = (v.abs() - width).mul_(at(1 / (1 + ((end - base) / full) ** 2).sqrt()))
-        return intersect(intersect(side, (u - tip) * slope), -u), u, w
-
-    def legs(self) -> tuple[Tensor, Tensor]:
-        """Distances to the near and the far leg: straight down to the toes, or trailing in flight."""
-        return self.leg(0.0), self.leg(0.13)
+        return intersect(intersect(side, end_line), -u), u, w
 
     def leg(self, ahead: float) -> Tensor:
-        fly, at = self.pose.flying > 0, self.stack.at
-        hip_x = torch.where(fly, -0.20, -0.13) + ahead
-        hip_y = torch.where(fly, 0.28, -0.24 - ahead * 0.2)
-        foot_x, foot_y = torch.where(fly, -0.42, -0.07) + ahead, torch.where(fly, 0.46, 0.0)
-        heel_x, heel_y = (
-            foot_x + torch.where(fly, -0.12, -0.07),
-            foot_y + torch.where(fly, -0.02, 0.02),
-        )
-        toe_x, toe_y = foot_x + torch.where(fly, 0.01, 0.11), foot_y + torch.where(fly, 0.09, 0.02)
-        shin = (at(p) for p in (hip_x, hip_y, foot_x, foot_y))
-        foot = (at(p) for p in (heel_x, heel_y, toe_x, toe_y))
-        return union(self.pen(*shin), self.pen(*foot))
+        """Straight down to toes on the branch, or trailing in flight; `ahead` of the near one."""
+        fly, at = self.pose.flying > 0, self.part.at
 
-    def pen(self, x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor) -> Tensor:
-        return capsule(self.stack.x, self.stack.y, x0, y0, x1, y1, 0.030)
+        def either(flying: float, perched: float) -> Tensor:
+            return at(torch.where(fly, flying, perched).double())
+
+        x, y = either(-0.42 + ahead, -0.07 + ahead), either(0.46, 0.0)
+        hip = either(-0.20 + ahead, -0.13 + ahead), either(0.28, -0.24 - 0.2 * ahead)
+        heel = x + either(-0.12, -0.07), y + either(-0.02, 0.02)
+        toe = x + either(0.01, 0.11), y + either(0.09, 0.02)
+        shin = capsule(self.part.x, self.part.y, *hip, x, y, 0.030)
+        return union(shin, capsule(self.part.x, self.part.y, *heel, *toe, 0.030))
 
 
 def egg(x: Tensor, y: Tensor, rx: Number, ry: Number, lean: float) -> Tensor:
-    """An ellipse about the origin, thicker towards +x by `lean` (towards -x where it is negative)."""
+    """An ellipse about the origin, `lean` thicker towards +x (towards -x if it is negative)."""
     thickness = (x * (lean / rx)).add_(1).clamp_(0.4, 1.6)
     return ellipse(x, y / thickness, 0.0, 0.0, rx, ry)
 
@@ -339,10 +375,10 @@ def stripes(t: Tensor, pitch: float, share: float) -> Tensor:
 def dots(u: Tensor, v: Tensor, pitch: float, radius: float) -> Tensor:
     """Distance to round spots, every other row moved by half a pitch."""
     row = (v / pitch).floor()
-    x = (u / pitch + row * 0.5).sub_(0.25)
-    x = (x - x.floor()).sub_(0.5)
-    y = (v / pitch - row).sub_(0.5)
-    return (x * x).add_(y * y).sqrt_().mul_(pitch).sub_(radius)
+    x = (u / pitch).add_(row * 0.5).sub_(0.25)
+    x = x.sub_(x.floor()).sub_(0.5)
+    y = (v / pitch).sub_(row).sub_(0.5)
+    return length(x, y).mul_(pitch).sub_(radius)
 
 
 # --- the picture -----------------------------------------------------------------------------
@@ -350,54 +386,53 @@ def dots(u: Tensor, v: Tensor, pitch: float, radius: float) -> Tensor:
 
 def draw(choices: Choices, values: Tensor, size: int) -> Rendered:
     """Birds before their background. `values`: B M, nuisance."""
-    n = dict(zip(NUISANCE, values.double().cpu().unbind(1), strict=True))
-    pose = _pose(choices, n)
-    stack = Stack(_stand(pose, n), size, values.device)
-    paint_bird(Bird(stack, choices, pose, n))
-    x_f, g = stack.flatten()
-    x_b = paint_background(n, size, values.device)
-    left = values[:, list(NUISANCE).index("facing")] < 0
-    for plane in (x_f, g, x_b):
-        plane[left] = plane[left].flip(3)
+    n = _numbers(values)
+    stack = paint_bird(choices, n, size, values.device)
+    x_f, g = stack.colour.clamp(0, 1), stack.light.clamp(0, 1)
+    x_b = paint_background(n, size, values.device).clamp(0, 1)
+    left = _faces_left(values)
+    x_f, g, x_b = (torch.where(left, plane.flip(3), plane) for plane in (x_f, g, x_b))
     return Rendered(x=(x_f + g * x_b).clamp_(0, 1), x_f=x_f, x_b=x_b, mask=1 - g)
 
 
-LINE = 0.032  # the outline's width
+def _faces_left(values: Tensor) -> Tensor:
+    return (values[:, list(NUISANCE).index("facing")] < 0)[:, None, None, None]
 
 
-def paint_bird(bird: Bird) -> None:
-    choices, stack = bird.choices, bird.stack
-    count = len(stack.x)
-    fixed = {
-        name: torch.tensor(colour, dtype=torch.float64).expand(count, 3)
-        for name, colour in (("ink", INK), ("cream", CREAM), ("white", (1.0, 1.0, 1.0)))
-    }
+def paint_bird(choices: Choices, n: Numbers, size: int, device: torch.device) -> Stack:
+    """Front to back: head, near wing, trunk, legs, tail, far wing."""
+    pose = _pose(choices, n)
+    stack = Stack(_stand(pose, n), size, device)
     primary, wing = _colour(choices, "has_primary_color"), _colour(choices, "has_wing_color")
-    paint_face(bird, primary, fixed)
-    paint_bill(bird)
-    crown = _colour(choices, "has_crown_color")
-    shape(stack, bird.crown(), crown, outline(crown), 0.022)
-    shape(stack, bird.crest(), crown, outline(crown))
-    paint_wing(bird, wing)
-    paint_trunk(bird, primary, fixed)
-    legs = _colour(choices, "has_leg_color")
-    near, far = bird.legs()
-    stack.lay(stack.cover(near), legs)
-    stack.lay(stack.cover(far), legs * 0.72)
-    paint_tail(bird, primary)
-    distance, _, _ = bird.wing(far=True)
-    distance = distance + stack.at(9.0 * (1 - bird.pose.flying))
-    shape(stack, distance, wing * 0.80, outline(wing))
+    flying = pose.flying > 0
+    with stack.part((pose.head_x + 0.18, pose.head_y - 0.12), 0.62) as part:
+        bird = Bird(part, choices, pose, n)
+        paint_face(bird, primary)
+        paint_bill(bird)
+        paint_crown(bird)
+    with stack.part(wing_middle(pose, n), 0.50) as part:
+        paint_wing(Bird(part, choices, pose, n), wing)
+    with stack.part(from_body(pose, 0.10, -0.06), 0.60) as part:
+        paint_trunk(Bird(part, choices, pose, n), primary)
+    legs = torch.where(flying, -0.30, 0.02).double(), torch.where(flying, 0.38, -0.10).double()
+    with stack.part(legs, 0.30) as part:
+        paint_legs(Bird(part, choices, pose, n))
+    with stack.part(from_body(pose, -0.57, 0.0), 0.54) as part:
+        paint_tail(Bird(part, choices, pose, n), primary)
+    with stack.part(wing_middle(pose, n, far=True), 0.50, flying) as part:
+        distance, _, _ = Bird(part, choices, pose, n).wing(far=True)
+        shape(part, distance, wing * 0.80, outline(wing))
+    return stack
 
 
 def outline(colour: Tensor) -> Tensor:
     return colour * 0.42
 
 
-def shape(stack: Stack, distance: Tensor, fill: Tensor, line: Tensor, width: float = LINE) -> None:
+def shape(part: Part, distance: Tensor, fill: Tensor, line: Tensor, width: float = LINE) -> None:
     """A filled shape with a line along its edge, inside it."""
-    stack.lay(stack.cover(distance + width), fill)
-    stack.lay(stack.cover(distance), line)
+    part.lay(part.cover(distance + width), fill)
+    part.lay(part.cover(distance), line)
 
 
 def has(choices: Choices, group: str, member: str) -> Tensor:
@@ -406,101 +441,114 @@ def has(choices: Choices, group: str, member: str) -> Tensor:
     return (chosen == names.index(member)).double()
 
 
-def pattern(
-    stack: Stack, choices: Choices, group: str, u: Tensor, v: Tensor, inside: Tensor, colour: Tensor
-) -> None:
+def bold(choices: Choices, group: str, member: str) -> Tensor:
+    """B: how opaque the pattern `member` is, 0 where the bird does not have it."""
+    return has(choices, group, member) * (0.7 + 0.3 * choices[group][2])
+
+
+def pattern(bird: Bird, group: str, u: Tensor, v: Tensor, inside: Tensor, colour: Tensor) -> None:
     """Spots, stripes along the bird or bars across it, where `inside` is covered."""
+    part = bird.part
     drawn = {
         "spotted": dots(u, v, 0.15, 0.042),
         "striped": stripes(v, 0.125, 0.42),
         "barred": stripes(u, 0.155, 0.42),
     }
-    bold = 0.7 + 0.3 * choices[group][2]
     alpha = torch.zeros_like(u)
     for member, distance in drawn.items():
-        alpha = alpha + stack.cover(distance) * stack.at(has(choices, group, member) * bold)
-    stack.lay(alpha * inside, colour)
+        alpha += part.cover(distance).mul_(part.at(bold(bird.choices, group, member)))
+    part.lay(alpha.mul_(inside), colour)
 
 
-def paint_face(bird: Bird, primary: Tensor, fixed: dict[str, Tensor]) -> None:
-    stack, choices = bird.stack, bird.choices
+def paint_face(bird: Bird, primary: Tensor) -> None:
+    """Eye and head pattern."""
+    part, choices = bird.part, bird.choices
     x, y = bird.head_xy
+    ink, white, contrast = _plain(primary, INK), _plain(primary, WHITE), _contrast(primary)
     eye = circle(x, y, 0.075, 0.005, 0.0)
-    stack.lay(stack.cover(circle(x, y, 0.098, -0.022, 0.024)), fixed["white"])
-    colour = _colour(choices, "has_eye_color")
-    stack.lay(stack.cover(eye - 0.036), fixed["ink"])
-    stack.lay(stack.cover(eye - 0.072), colour)
-    contrast = _contrast(primary)
-    ring = stack.at(has(choices, "has_head_pattern", "eyering"))
-    stack.lay(stack.cover(eye - 0.125) * ring, contrast)
-    stack.lay(stack.cover(eye - 0.088), fixed["ink"])
-    brow = capsule(x, y, 0.20, -0.035, -0.17, -0.075, 0.034)
-    brow = intersect(brow, bird.body + LINE)
-    stack.lay(stack.cover(brow) * stack.at(has(choices, "has_head_pattern", "eyebrow")), contrast)
-    mask = intersect(ellipse(x, y, 0.06, 0.01, 0.25, 0.088), bird.body + LINE)
-    stack.lay(
-        stack.cover(mask) * stack.at(has(choices, "has_head_pattern", "masked")),
-        torch.where(primary.mean(1, keepdim=True) < 0.3, fixed["cream"], fixed["ink"]),
+    part.lay(part.cover(circle(x, y, 0.098, -0.022, 0.024)), white)
+    part.lay(part.cover(eye - 0.036), ink)
+    part.lay(part.cover(eye - 0.072), _colour(choices, "has_eye_color"))
+    part.lay(part.cover(eye - 0.088), ink)
+    ring, brow, mask = (
+        part.at(bold(choices, "has_head_pattern", p)) for p in ("eyering", "eyebrow", "masked")
     )
+    part.lay(part.cover(eye - 0.130).mul_(ring), contrast)
+    inside = bird.body + LINE
+    stroke = intersect(capsule(x, y, 0.20, -0.035, -0.17, -0.075, 0.034), inside)
+    part.lay(part.cover(stroke).mul_(brow), contrast)
+    band = intersect(ellipse(x, y, 0.06, 0.01, 0.25, 0.088), inside)
+    dark = primary.mean(1, keepdim=True) < 0.3
+    part.lay(part.cover(band).mul_(mask), torch.where(dark, _plain(primary, CREAM), ink))
 
 
 def paint_bill(bird: Bird) -> None:
-    stack = bird.stack
-    distance, t, v = bird.bill()
+    part = bird.part
+    distance, _, v = bird.bill()
     colour = _colour(bird.choices, "has_bill_color")
-    gape = stack.cover(v.abs() - 0.008) * stack.cover(distance + 0.02)
-    stack.lay(gape * 0.5, colour * 0.3)
-    shape(stack, distance, colour, outline(colour), 0.018)
+    gape = part.cover(v.abs() - 0.008) * part.cover(distance + 0.02)
+    part.lay(gape.mul_(0.5), colour * 0.3)
+    shape(part, distance, colour, outline(colour), 0.018)
+
+
+def paint_crown(bird: Bird) -> None:
+    """The cap, and the crest that grows from it."""
+    colour = _colour(bird.choices, "has_crown_color")
+    shape(bird.part, bird.crown(), colour, outline(colour), 0.022)
+    shape(bird.part, bird.crest(), colour, outline(colour))
 
 
 def paint_wing(bird: Bird, colour: Tensor) -> None:
-    """The near wing: pattern, quills, shade towards its trailing edge, fill, line."""
-    stack = bird.stack
+    """Pattern, quills, shade towards the trailing edge, fill, line."""
+    part = bird.part
     distance, u, v = bird.wing()
-    inside = stack.cover(distance + LINE)
-    pattern(stack, bird.choices, "has_wing_pattern", u, v, inside, _contrast(colour))
-    quills = stack.cover(stripes(v + u * 0.12, 0.085, 0.12)) * (u > 0.30)
-    stack.lay(quills * inside * 0.30, outline(colour))
-    stack.lay((v * 1.4 + 0.1).clamp_(0, 0.28) * inside, outline(colour))
-    stack.lay(inside, colour)
-    stack.lay(stack.cover(distance), outline(colour))
+    inside, line = part.cover(distance + LINE), outline(colour)
+    pattern(bird, "has_wing_pattern", u, v, inside, _contrast(colour))
+    quills = part.cover(stripes(v + u * 0.12, 0.085, 0.12)).mul_(u > 0.30)
+    part.lay(quills.mul_(inside).mul_(0.30), line)
+    part.lay((v * 1.4).add_(0.1).clamp_(0, 0.28).mul_(inside), line)
+    part.lay(inside, colour)
+    part.lay(part.cover(distance), line)
 
 
-def paint_trunk(bird: Bird, primary: Tensor, fixed: dict[str, Tensor]) -> None:
+def paint_trunk(bird: Bird, primary: Tensor) -> None:
     """Belly and body, lit from above."""
-    stack = bird.stack
-    u, v = bird.body_xy
-    body = stack.cover(bird.body + LINE)
-    shade = (v * 0.8 - 0.06).clamp_(0, 0.16)
-    stack.lay(shade * body, fixed["ink"])
-    distance, bu, bv = bird.belly()
-    belly = _colour(bird.choices, "has_belly_color")
-    inside = stack.cover(distance)
-    pattern(stack, bird.choices, "has_breast_pattern", bu, bv, inside, _contrast(belly))
-    stack.lay(inside, belly)
-    stack.lay(blob(*bird.head_xy, -0.05, -0.06, 0.26, 0.24) * body * 0.20, fixed["white"])
-    stack.lay(body, primary)
-    stack.lay(stack.cover(bird.body), outline(primary))
+    part = bird.part
+    body = part.cover(bird.body + LINE)
+    shade = (bird.body_xy[1] * 0.8).sub_(0.06).clamp_(0, 0.16)
+    part.lay(shade.mul_(body), _plain(primary, INK))
+    distance, u, v = bird.belly()
+    belly, inside = _colour(bird.choices, "has_belly_color"), part.cover(distance)
+    pattern(bird, "has_breast_pattern", u, v, inside, _contrast(belly))
+    part.lay(inside, belly)
+    glow = blob(*bird.head_xy, -0.05, -0.06, 0.26, 0.24)
+    part.lay(glow.mul_(body).mul_(0.20), _plain(primary, WHITE))
+    part.lay(body, primary)
+    part.lay(part.cover(bird.body), outline(primary))
+
+
+def paint_legs(bird: Bird) -> None:
+    colour = _colour(bird.choices, "has_leg_color")
+    bird.part.lay(bird.part.cover(bird.leg(0.0)), colour)
+    bird.part.lay(bird.part.cover(bird.leg(0.13)), colour * 0.72)
 
 
 def paint_tail(bird: Bird, primary: Tensor) -> None:
-    stack, choices = bird.stack, bird.choices
+    part = bird.part
     distance, u, w = bird.tail()
-    inside = stack.cover(distance + LINE)
-    bands = stack.cover(stripes(u, 0.15, 0.42)) * inside
-    bold = has(choices, "has_tail_pattern", "striped") * (
-        0.7 + 0.3 * choices["has_tail_pattern"][2]
-    )
-    stack.lay(bands * stack.at(bold), _contrast(primary))
-    quills = stack.cover((w.frac().abs_() * 2.5).frac().sub_(0.5).abs_().sub_(0.06).mul_(0.08))
-    stack.lay(quills * inside * 0.3, outline(primary))
-    stack.lay(inside, primary * 0.88)
-    stack.lay(stack.cover(distance), outline(primary))
+    inside, line = part.cover(distance + LINE), outline(primary)
+    striped = part.at(bold(bird.choices, "has_tail_pattern", "striped"))
+    bands = part.cover(stripes(u, 0.15, 0.42)).mul_(inside).mul_(striped)
+    part.lay(bands, _contrast(primary))
+    quills = part.cover(stripes(w + 0.25, 0.5, 0.12).mul_(0.2))
+    part.lay(quills.mul_(inside).mul_(0.3), line)
+    part.lay(inside, primary * 0.88)
+    part.lay(part.cover(distance), line)
 
 
 # --- what lies behind ------------------------------------------------------------------------
 
-SKY, LEAVES, WATER = 0, 1, 2
+SKY, LEAVES, WATER = 0, 1, 2  # the values of "scene"
 
 
 def _mixed(t: Tensor, *colours: tuple[float, float, float]) -> Tensor:
@@ -511,68 +559,69 @@ def _mixed(t: Tensor, *colours: tuple[float, float, float]) -> Tensor:
     return torch.lerp(table[low], table[low + 1], (place - low)[:, None])
 
 
-def paint_background(n: dict[str, Tensor], size: int, device: torch.device) -> Tensor:
-    """Sky, leaves out of focus, or water under sky; a branch before it where a bird perches. B 3 H W."""
+def paint_background(n: Numbers, size: int, device: torch.device) -> Tensor:
+    """Sky, leaves out of focus, or water; before it a branch where a bird perches. B 3 H W."""
     still = torch.zeros_like(n["hue"])
     stack = Stack(Frame(still, still, still + 1, still), size, device)
+    perched = n["flying"] == 0
+    for i, (place, side) in enumerate(((-0.72, 1.0), (0.55, -1.0), (0.78, 1.0))):
+        x = place + 0.1 * n[f"spot_x{i}"]
+        y = _branch_y(n, x) + side * 0.13
+        with stack.part((x, y), 0.18, perched & (n["branch_leaves"] > 0.25 * (i + 1))) as part:
+            paint_leaf(part, x, y, side)
+    with stack.part(rows=perched) as part:
+        paint_branch(part, n)
+    with stack.part() as part:
+        paint_scene(part, n)
+    return stack.colour
+
+
+def paint_leaf(part: Part, x: Tensor, y: Tensor, side: float) -> None:
+    u, v = turned(part.x, part.y, part.at(x), part.at(y), 0.80, 0.60 * side)
+    green = _plain(x, (0.36, 0.56, 0.26))
+    part.lay(part.cover(v.abs() - 0.004) * part.cover(u.abs() - 0.12) * 0.5, green * 0.6)
+    shape(part, ellipse(u, v, 0.0, 0.0, 0.16, 0.07), green, green * 0.6, 0.02)
+
+
+def paint_branch(part: Part, n: Numbers) -> None:
+    at, width = part.at, part.at(n["branch_width"])
+    across = part.y - part.x * at(n["branch_slope"]) - at(_branch_y(n, torch.zeros_like(n["x"])))
+    distance = across.abs() - width
+    bark = _mixed(n["spot_tint0"], (0.42, 0.31, 0.22), (0.52, 0.42, 0.34), (0.36, 0.30, 0.26))
+    part.lay((across / width).clamp_(0, 0.5).mul_(part.cover(distance)), bark * 0.4)
+    shape(part, distance, bark, bark * 0.45, 0.02)
+
+
+def paint_scene(part: Part, n: Numbers) -> None:
     scene = [(n["scene"] == i).double() for i in range(3)]
-    light = n["light"][:, None]
-    paint_branch(stack, n)
-    paint_blobs(stack, n, scene, light)
-    at, x, y = stack.at, stack.x, stack.y
-    low = (y * 0.5 + 0.5).clamp_(0, 1)
-    stack.lay(
-        stack.cover(at(n["horizon"]) - y) * at(scene[WATER]) * (0.55 + 0.45 * low),
-        _mixed(n["hue"], (0.20, 0.50, 0.62), (0.28, 0.56, 0.60), (0.36, 0.48, 0.62)) * light,
-    )
+    light, leafy = n["light"][:, None], scene[LEAVES][:, None]
+    paint_spots(part, n, scene)
+    low = (part.y * 0.5).add_(0.5).clamp_(0, 1)
+    water = part.cover(part.at(n["horizon"]) - part.y).mul_(part.at(scene[WATER]))
+    sea = _mixed(n["hue"], (0.20, 0.50, 0.62), (0.28, 0.56, 0.60), (0.36, 0.48, 0.62))
+    part.lay(water.mul_(low * 0.45 + 0.55), sea * light)
     ground = _mixed(n["hue"], (0.70, 0.82, 0.56), (0.60, 0.76, 0.58), (0.84, 0.84, 0.56))
     air = _mixed(n["hue"], (0.90, 0.96, 0.99), (0.99, 0.93, 0.84), (0.96, 0.97, 0.96))
     top = _mixed(n["hue"], (0.48, 0.74, 0.93), (0.63, 0.80, 0.92), (0.72, 0.82, 0.90))
-    leafy = scene[LEAVES][:, None]
-    stack.lay(low, (air + (ground - air) * leafy) * light)
     deep = _mixed(n["hue"], (0.40, 0.62, 0.42), (0.46, 0.66, 0.52), (0.58, 0.68, 0.40))
-    stack.lay(torch.ones_like(low), (top + (deep - top) * leafy) * light)
-    return stack.flatten()[0]
+    part.lay(low, torch.lerp(air, ground, leafy) * light)
+    part.lay(torch.ones_like(low), torch.lerp(top, deep, leafy) * light)
 
 
-def paint_blobs(stack: Stack, n: dict[str, Tensor], scene: list[Tensor], light: Tensor) -> None:
-    """Seven soft spots: clouds in the sky, leaves out of focus, glints on the water."""
-    at = stack.at
-    for i in range(7):
-        cx, cy, tint = n[f"blob_x{i}"], n[f"blob_y{i}"], n[f"blob_tint{i}"]
-        wet = scene[WATER]
-        cy = cy * (1 - wet) + wet * (n["horizon"] + 0.08 + 0.12 * i)
-        rx = scene[SKY] * (0.45 + 0.3 * tint) + scene[LEAVES] * (0.28 + 0.3 * tint) + wet * 0.55
-        ry = scene[SKY] * 0.17 + scene[LEAVES] * (0.28 + 0.3 * tint) + wet * 0.035
-        spot = blob(stack.x, stack.y, at(cx), at(cy), at(rx), at(ry))
-        spot = (spot * at(1 + 1.5 * scene[LEAVES])).clamp_(max=1)
+def paint_spots(part: Part, n: Numbers, scene: list[Tensor]) -> None:
+    """Soft spots: clouds in the sky, leaves out of focus, glints on the water."""
+    at, (sky, leaves, water) = part.at, scene
+    for i in range(SPOTS):
+        x, y, tint = n[f"spot_x{i}"], n[f"spot_y{i}"], n[f"spot_tint{i}"]
+        y = torch.where(water > 0, n["horizon"] + 0.08 + 0.12 * i, y)
+        rx = sky * (0.45 + 0.3 * tint) + leaves * (0.28 + 0.3 * tint) + water * 0.55
+        ry = sky * 0.17 + leaves * (0.28 + 0.3 * tint) + water * 0.035
+        spot = blob(part.x, part.y, at(x), at(y), at(rx), at(ry))
+        spot.mul_(at(1 + 1.5 * leaves)).clamp_(max=1)
         leaf = _mixed(tint, (0.32, 0.55, 0.30), (0.62, 0.78, 0.42), (0.90, 0.90, 0.62))
-        white = torch.ones_like(leaf)
-        colour = leaf * scene[LEAVES][:, None] + white * (1 - scene[LEAVES])[:, None]
-        strength = 0.75 * scene[SKY] + 0.55 * scene[LEAVES] + 0.5 * wet
-        stack.lay(spot * at(strength), colour * light)
-
-
-def paint_branch(stack: Stack, n: dict[str, Tensor]) -> None:
-    at, x, y = stack.at, stack.x, stack.y
-    perched = at(1 - n["flying"])
-    across = y - x * at(n["branch_slope"]) - at(_branch_y(n, torch.zeros_like(n["x"])))
-    width = at(n["branch_width"])
-    distance = across.abs() - width
-    for i, (place, side) in enumerate(((-0.72, 1.0), (0.55, -1.0), (0.78, 1.0))):
-        shown = at((n["branch_leaves"] > 0.25 * (i + 1)).double()) * perched
-        cx = place + 0.1 * at(n[f"blob_x{i}"])
-        lx, ly = x - cx, across - side * 0.15
-        cos, sin = 0.80, 0.60 * side
-        leaf = ellipse(*turned(lx, ly, 0.0, 0.0, cos, sin), 0.0, 0.0, 0.17, 0.075)
-        count = len(stack.x)
-        green = torch.tensor((0.36, 0.56, 0.26), dtype=torch.float64).expand(count, 3)
-        stack.lay(stack.cover(leaf + 0.02) * shown, green)
-        stack.lay(stack.cover(leaf) * shown, green * 0.6)
-    bark = _mixed(n["blob_tint0"], (0.42, 0.31, 0.22), (0.52, 0.42, 0.34), (0.36, 0.30, 0.26))
-    stack.lay((across / width).clamp_(0, 0.5) * stack.cover(distance) * perched, bark * 0.4)
-    stack.lay(stack.cover(distance + 0.02) * perched, bark)
-    stack.lay(stack.cover(distance) * perched, bark * 0.45)
+        colour = torch.lerp(torch.ones_like(leaf), leaf, leaves[:, None])
+        strength = 0.75 * sky + 0.55 * leaves + 0.5 * water
+        part.lay(spot.mul_(at(strength)), colour * n["light"][:, None])
 
 
 # --- where an attribute shows ----------------------------------------------------------------
@@ -580,13 +629,11 @@ def paint_branch(stack: Stack, n: dict[str, Tensor]) -> None:
 
 def region(choices: Choices, values: Tensor, group: str, size: int) -> Tensor:
     """B 1 H W bool: the pixels that a change within `group` may touch."""
-    n = dict(zip(NUISANCE, values.double().cpu().unbind(1), strict=True))
+    n = _numbers(values)
     pose = _pose(choices, n)
-    stack = Stack(_stand(pose, n), size, values.device)
-    touched = _reach(Bird(stack, choices, pose, n), group) < stack.pixel
-    left = values[:, list(NUISANCE).index("facing")] < 0
-    touched[left] = touched[left].flip(2)
-    return touched[:, None]
+    part = Stack(_stand(pose, n), size, values.device).part()
+    touched = (_reach(Bird(part, choices, pose, n), group) < part.pixel)[:, None]
+    return torch.where(_faces_left(values), touched.flip(3), touched)
 
 
 def _reach(bird: Bird, group: str) -> Tensor:
@@ -605,12 +652,10 @@ def _reach(bird: Bird, group: str) -> Tensor:
     if group in ("has_belly_color", "has_breast_pattern"):
         return bird.belly()[0]
     if group == "has_leg_color":
-        return union(*bird.legs())
+        return union(bird.leg(0.0), bird.leg(0.13))
     if group in ("has_tail_shape", "has_tail_pattern"):
-        u, v = bird.body_xy
-        return ellipse(u, v, -0.60, 0.0, 0.55, 0.46)
-    near = bird.wing()[0]
+        return ellipse(*bird.body_xy, -0.60, 0.0, 0.55, 0.46)
     if group in ("has_wing_color", "has_wing_pattern"):
-        far = bird.wing(far=True)[0] + bird.stack.at(9.0 * (1 - bird.pose.flying))
-        return union(near, far)
+        far = bird.wing(far=True)[0] + bird.part.at(9.0 * (1 - bird.pose.flying))
+        return union(bird.wing()[0], far)
     return union(bird.body, bird.tail()[0])  # the primary colour

@@ -1,8 +1,9 @@
-"""The drawn world of birds: attributes in groups, sparse, with CUB's names.
+"""The drawn world of birds: many attributes in groups, sparse, with CUB's names.
 
-Three binary-looking words are in fact choices: a bird has one primary colour, one bill shape, one
-kind of tail. Each choice is a *group* of one-hot members; the crest alone is a plain binary. The
-drawing is in `bird_drawing`; here are the attributes, how often they occur and together with what.
+A bird has one primary colour, one bill shape, one kind of tail: each such choice is a *group* of
+one-hot members, and the crest alone is a plain binary. The drawing is in `bird_drawing`; here are
+the attributes, how often they occur and together with what. Names are CUB's (Wah et al. 2011), but
+for `barred`, which CUB counts among its stripes.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ from a2i_lib.worlds.bird_drawing import NUISANCE
 #: Group -> member -> how often a bird without a reason to be otherwise has it (the rows sum to 1).
 MEMBERS: dict[str, dict[str, float]] = {
     "has_primary_color": {
-        "blue": 0.11, "brown": 0.12, "grey": 0.11, "yellow": 0.10, "green": 0.09, "black": 0.11, "white": 0.11, "red": 0.09,
-        "orange": 0.08, "purple": 0.08,
+        "blue": 0.11, "brown": 0.12, "grey": 0.11, "yellow": 0.10, "green": 0.09, "black": 0.11,
+        "white": 0.11, "red": 0.09, "orange": 0.08, "purple": 0.08,
     },
     "has_wing_color": {
-        "blue": 0.13, "brown": 0.14, "grey": 0.13, "yellow": 0.11, "green": 0.11, "black": 0.14, "white": 0.12, "red": 0.12,
+        "blue": 0.13, "brown": 0.14, "grey": 0.13, "yellow": 0.11, "green": 0.11, "black": 0.14,
+        "white": 0.12, "red": 0.12,
     },
     "has_belly_color": {
-        "white": 0.17, "yellow": 0.14, "buff": 0.13, "grey": 0.12, "orange": 0.11, "red": 0.11, "black": 0.11, "blue": 0.11,
+        "white": 0.17, "yellow": 0.14, "buff": 0.13, "grey": 0.12, "orange": 0.11, "red": 0.11,
+        "black": 0.11, "blue": 0.11,
     },
     "has_crown_color": {
-        "blue": 0.12, "brown": 0.13, "grey": 0.12, "yellow": 0.12, "green": 0.11, "black": 0.14, "white": 0.12, "red": 0.14,
+        "blue": 0.12, "brown": 0.13, "grey": 0.12, "yellow": 0.12, "green": 0.11, "black": 0.14,
+        "white": 0.12, "red": 0.14,
     },
     "has_bill_shape": {
         "curved_(up_or_down)": 0.16, "dagger": 0.17, "hooked": 0.17, "needle": 0.16,
@@ -45,7 +49,9 @@ MEMBERS: dict[str, dict[str, float]] = {
     },
     "has_tail_pattern": {"solid": 0.6, "striped": 0.4},
     "has_wing_pattern": {"solid": 0.34, "spotted": 0.22, "striped": 0.22, "barred": 0.22},
-    "has_breast_pattern": {"solid": 0.34, "spotted": 0.22, "striped": 0.22, "barred": 0.22},
+    "has_breast_pattern": {
+        "solid": 0.34, "spotted": 0.22, "striped": 0.22, "barred": 0.22,
+    },
     "has_head_pattern": {"plain": 0.34, "masked": 0.22, "eyebrow": 0.22, "eyering": 0.22},
     "has_eye_color": {"black": 0.40, "yellow": 0.30, "red": 0.30},
     "has_leg_color": {"black": 0.36, "yellow": 0.34, "red": 0.30},
@@ -121,7 +127,7 @@ def _schema() -> AttributeSchema:
 
 
 class BirdsWorld(World):
-    """Birds of one or two colours too many, perched or flying, in front of sky, leaves or water.
+    """Birds, perched or flying, in front of sky, leaves or water.
 
     Of every group a bird has one member. The strength of that member, in [0.5, 1], says how
     plainly it shows (how pure the colour, how bold the pattern, how extreme the shape); the other
@@ -131,7 +137,6 @@ class BirdsWorld(World):
     name = "birds"
     schema = _schema()
     nuisance_names = tuple(NUISANCE)
-    chunk = 32
 
     def sample(self, n: int, seed: int = 0, *, correlated: bool = True) -> Factors:
         """`n` factors; `sample(100, s)[:10]` equals `sample(10, s)`.
@@ -183,8 +188,8 @@ class BirdsWorld(World):
 
         Raises:
             UnknownAttribute: there is no such attribute.
-            ValueError: `value` is not in [-1, 1], or is 0; or it takes from a bird the member it has,
-                which leaves open what it should have instead.
+            ValueError: `value` is not in [-1, 1], or is 0; or it takes from a bird the member it
+                has, which leaves open what it should have instead.
         """
         position = self.schema.index(attribute)
         if value is not False and not 0 < abs(value) <= 1:
@@ -211,7 +216,7 @@ class BirdsWorld(World):
         return Factors(changed, factors.nuisance)
 
     def region(self, factors: Factors, attribute: str, size: int = 64) -> Tensor:
-        """B 1 H W bool: the pixels that changing `attribute` may touch (size: the whole picture)."""
+        """B 1 H W bool: the pixels that changing `attribute` may touch; all of them for size."""
         group = self.schema[self.schema.index(attribute)].group or "crest"
         return bird_drawing.region(self._choices(factors), factors.nuisance, group, size)
 
