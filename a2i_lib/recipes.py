@@ -173,14 +173,17 @@ def _auto_encoder(model: str, world: str, sigma: float, release_steps: int) -> d
         f"{model}-{world}",
         Drawn(world, n=8_000),
         model,
-        _QUARTER,
+        {**_QUARTER, "norm": True},
         sigma=sigma,
-        steps=300,
+        steps=450,
+        batch_size=32,
+        adam=Adam(rate=2e-3),
+        schedule=Schedule("cosine", warmup=100),
     )
-    large = Drawn(world, n=20_000)
+    large = Drawn(world, n=30_000)
     return _profiles(
         base,
-        gpu={"data": large, "settings": _paper(), "steps": 15_000},
+        gpu={"data": large, "settings": {**_paper(), "norm": True}, "steps": 30_000},
         release={"data": large, "steps": release_steps},
     )
 
@@ -223,9 +226,9 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "classifier-faces": _classifier("faces"),
     "classifier-birds": _classifier("birds"),
     "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, release_steps=2_000),
-    "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, release_steps=3_000),
-    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.1, release_steps=4_000),
-    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.1, release_steps=3_000),
+    "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, release_steps=2_000),
+    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, release_steps=7_500),
+    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, release_steps=7_500),
     **_lfw(),
 }
 

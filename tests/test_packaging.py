@@ -14,7 +14,8 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 CORE = [Requirement(r) for r in PROJECT["dependencies"]]
 EXTRAS = [Requirement(r) for rs in PROJECT["optional-dependencies"].values() for r in rs]
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -116,3 +117,13 @@ def test_colab_can_satisfy_the_ranges() -> None:
     for requirement in CORE:
         if requirement.name in colab:
             assert requirement.specifier.contains(colab[requirement.name]), requirement
+
+
+def test_every_package_and_the_released_weights_are_shipped():
+    setuptools = PYPROJECT["tool"]["setuptools"]
+    folders = {p.parent for p in (ROOT / "a2i_lib").rglob("__init__.py")}
+    ours = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(setuptools["packages"]) == ours | {"a2i_lib.checkpoints"}
+    shipped = ROOT / setuptools["package-dir"]["a2i_lib.checkpoints"]
+    patterns = setuptools["package-data"]["a2i_lib.checkpoints"]
+    assert all(any(file.match(p) for p in patterns) for file in shipped.iterdir())

@@ -27,6 +27,7 @@ class CVAE(LatentImageModel):
         width: multiplies every layer.
         size: height and width of images, a multiple of 16.
         dropout: on the encoder's image features (paper: 0.5).
+        norm: batch normalisation after hidden convolutions (the paper names none).
     """
 
     def __init__(
@@ -36,16 +37,17 @@ class CVAE(LatentImageModel):
         width: float = 1.0,
         size: int = 64,
         dropout: float = 0.5,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.latent, self.size, self.attributes = latent, size, attributes
         embedded = scaled(192, width)
-        self.encoder = ImageEncoder(width, size, dropout)
+        self.encoder = ImageEncoder(width, size, dropout, norm)
         self.embed_posterior = AttributeEmbedding(attributes, embedded)
         self.mu = nn.Linear(self.encoder.features + embedded, latent)
         self.log_var = zero_linear(self.encoder.features, latent)
         self.embed_decoder = AttributeEmbedding(attributes, embedded)
-        self.decoder = ImageDecoder(latent + embedded, width, size)
+        self.decoder = ImageDecoder(latent + embedded, width, size, norm=norm)
 
     def posterior(self, x: Tensor, y: Tensor) -> DiagonalGaussian:
         """q(z | x, y) for images (B, 3, H, W) and attributes (B, K)."""

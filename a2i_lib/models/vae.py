@@ -76,17 +76,23 @@ class VAE(LatentImageModel):
         width: multiplies every layer of appendix B.
         size: height and width of images, a multiple of 16.
         dropout: on the encoder's features (paper: 0.5).
+        norm: batch normalisation after hidden convolutions (the paper names none).
     """
 
     def __init__(
-        self, latent: int = 256, width: float = 1.0, size: int = 64, dropout: float = 0.5
+        self,
+        latent: int = 256,
+        width: float = 1.0,
+        size: int = 64,
+        dropout: float = 0.5,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.latent, self.size = latent, size
-        self.encoder = ImageEncoder(width, size, dropout)
+        self.encoder = ImageEncoder(width, size, dropout, norm)
         self.mu = nn.Linear(self.encoder.features, latent)
         self.log_var = zero_linear(self.encoder.features, latent)
-        self.decoder = ImageDecoder(latent, width, size)
+        self.decoder = ImageDecoder(latent, width, size, norm=norm)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> DiagonalGaussian:
         """q(z | x) for images (B, 3, H, W)."""
