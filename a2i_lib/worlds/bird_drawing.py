@@ -1,6 +1,6 @@
 """How a bird of the drawn world looks: its palette, its anatomy, its layers and what lies behind.
 
-Every bird is drawn facing right; pictures of birds that face left are mirrored whole. The bird's
+Every bird is placed facing right; pictures of birds that face left are mirrored whole. The bird's
 frame has its origin at the feet of a perched bird, and at the middle of a flying one; a large
 bird's head and body are about as long as half the picture. All numbers that place a part are
 computed in float64 from the factors, one a bird; only sums, products, quotients, roots and
@@ -387,29 +387,26 @@ def dots(u: Tensor, v: Tensor, pitch: float, radius: float) -> Tensor:
 def draw(choices: Choices, values: Tensor, size: int) -> Rendered:
     """Birds before their background. `values`: B M, nuisance."""
     n = _numbers(values)
-    stack = paint_bird(choices, n, size, values.device)
-    x_f, g = stack.colour.clamp(0, 1), stack.light.clamp(0, 1)
-    x_b = paint_background(n, size, values.device).clamp(0, 1)
-    left = _faces_left(values)
-    x_f, g, x_b = (torch.where(left, plane.flip(3), plane) for plane in (x_f, g, x_b))
+    front, back = (
+        paint_bird(choices, n, size, values.device),
+        paint_background(n, size, values.device),
+    )
+    x_f, g, x_b = (layer.clamp(0, 1) for layer in (front.colour, front.light, back.colour))
     return Rendered(x=(x_f + g * x_b).clamp_(0, 1), x_f=x_f, x_b=x_b, mask=1 - g)
-
-
-def _faces_left(values: Tensor) -> Tensor:
-    return (values[:, list(NUISANCE).index("facing")] < 0)[:, None, None, None]
 
 
 def paint_bird(choices: Choices, n: Numbers, size: int, device: torch.device) -> Stack:
     """Front to back: head, near wing, trunk, legs, tail, far wing."""
     pose = _pose(choices, n)
-    stack = Stack(_stand(pose, n), size, device)
+    stack = Stack(_stand(pose, n), size, n["facing"] < 0, device)
     primary, wing = _colour(choices, "has_primary_color"), _colour(choices, "has_wing_color")
     flying = pose.flying > 0
-    with stack.part((pose.head_x + 0.18, pose.head_y - 0.12), 0.62) as part:
-        bird = Bird(part, choices, pose, n)
-        paint_face(bird, primary)
-        paint_bill(bird)
-        paint_crown(bird)
+    with stack.part((pose.head_x, pose.head_y), 0.27) as part:
+        paint_face(Bird(part, choices, pose, n), primary)
+    with stack.part((pose.head_x + 0.42, pose.head_y + 0.12), 0.34) as part:
+        paint_bill(Bird(part, choices, pose, n))
+    with stack.part((pose.head_x - 0.08, pose.head_y - 0.25), 0.42) as part:
+        paint_crown(Bird(part, choices, pose, n))
     with stack.part(wing_middle(pose, n), 0.50) as part:
         paint_wing(Bird(part, choices, pose, n), wing)
     with stack.part(from_body(pose, 0.10, -0.06), 0.60) as part:
@@ -431,7 +428,7 @@ def outline(colour: Tensor) -> Tensor:
 
 def shape(part: Part, distance: Tensor, fill: Tensor, line: Tensor, width: float = LINE) -> None:
     """A filled shape with a line along its edge, inside it."""
-    part.lay(part.cover(distance + width), fill)
+    part.lay(part.cover(distance, width), fill)
     part.lay(part.cover(distance), line)
 
 
@@ -467,13 +464,13 @@ def paint_face(bird: Bird, primary: Tensor) -> None:
     ink, white, contrast = _plain(primary, INK), _plain(primary, WHITE), _contrast(primary)
     eye = circle(x, y, 0.075, 0.005, 0.0)
     part.lay(part.cover(circle(x, y, 0.098, -0.022, 0.024)), white)
-    part.lay(part.cover(eye - 0.036), ink)
-    part.lay(part.cover(eye - 0.072), _colour(choices, "has_eye_color"))
-    part.lay(part.cover(eye - 0.088), ink)
+    part.lay(part.cover(eye, -0.036), ink)
+    part.lay(part.cover(eye, -0.072), _colour(choices, "has_eye_color"))
+    part.lay(part.cover(eye, -0.088), ink)
     ring, brow, mask = (
         part.at(bold(choices, "has_head_pattern", p)) for p in ("eyering", "eyebrow", "masked")
     )
-    part.lay(part.cover(eye - 0.130).mul_(ring), contrast)
+    part.lay(part.cover(eye, -0.130).mul_(ring), contrast)
     inside = bird.body + LINE
     stroke = intersect(capsule(x, y, 0.20, -0.035, -0.17, -0.075, 0.034), inside)
     part.lay(part.cover(stroke).mul_(brow), contrast)
@@ -486,7 +483,7 @@ def paint_bill(bird: Bird) -> None:
     part = bird.part
     distance, _, v = bird.bill()
     colour = _colour(bird.choices, "has_bill_color")
-    gape = part.cover(v.abs() - 0.008) * part.cover(distance + 0.02)
+    gape = part.cover(v.abs(), -0.008) * part.cover(distance, 0.02)
     part.lay(gape.mul_(0.5), colour * 0.3)
     shape(part, distance, colour, outline(colour), 0.018)
 
@@ -502,7 +499,7 @@ def paint_wing(bird: Bird, colour: Tensor) -> None:
     """Pattern, quills, shade towards the trailing edge, fill, line."""
     part = bird.part
     distance, u, v = bird.wing()
-    inside, line = part.cover(distance + LINE), outline(colour)
+    inside, line = part.cover(distance, LINE), outline(colour)
     pattern(bird, "has_wing_pattern", u, v, inside, _contrast(colour))
     quills = part.cover(stripes(v + u * 0.12, 0.085, 0.12)).mul_(u > 0.30)
     part.lay(quills.mul_(inside).mul_(0.30), line)
@@ -514,7 +511,7 @@ def paint_wing(bird: Bird, colour: Tensor) -> None:
 def paint_trunk(bird: Bird, primary: Tensor) -> None:
     """Belly and body, lit from above."""
     part = bird.part
-    body = part.cover(bird.body + LINE)
+    body = part.cover(bird.body, LINE)
     shade = (bird.body_xy[1] * 0.8).sub_(0.06).clamp_(0, 0.16)
     part.lay(shade.mul_(body), _plain(primary, INK))
     distance, u, v = bird.belly()
@@ -536,7 +533,7 @@ def paint_legs(bird: Bird) -> None:
 def paint_tail(bird: Bird, primary: Tensor) -> None:
     part = bird.part
     distance, u, w = bird.tail()
-    inside, line = part.cover(distance + LINE), outline(primary)
+    inside, line = part.cover(distance, LINE), outline(primary)
     striped = part.at(bold(bird.choices, "has_tail_pattern", "striped"))
     bands = part.cover(stripes(u, 0.15, 0.42)).mul_(inside).mul_(striped)
     part.lay(bands, _contrast(primary))
@@ -559,10 +556,10 @@ def _mixed(t: Tensor, *colours: tuple[float, float, float]) -> Tensor:
     return torch.lerp(table[low], table[low + 1], (place - low)[:, None])
 
 
-def paint_background(n: Numbers, size: int, device: torch.device) -> Tensor:
-    """Sky, leaves out of focus, or water; before it a branch where a bird perches. B 3 H W."""
+def paint_background(n: Numbers, size: int, device: torch.device) -> Stack:
+    """Sky, leaves out of focus, or water; before it a branch where a bird perches."""
     still = torch.zeros_like(n["hue"])
-    stack = Stack(Frame(still, still, still + 1, still), size, device)
+    stack = Stack(Frame(still, still, still + 1, still), size, n["facing"] < 0, device)
     perched = n["flying"] == 0
     for i, (place, side) in enumerate(((-0.72, 1.0), (0.55, -1.0), (0.78, 1.0))):
         x = place + 0.1 * n[f"spot_x{i}"]
@@ -573,13 +570,13 @@ def paint_background(n: Numbers, size: int, device: torch.device) -> Tensor:
         paint_branch(part, n)
     with stack.part() as part:
         paint_scene(part, n)
-    return stack.colour
+    return stack
 
 
 def paint_leaf(part: Part, x: Tensor, y: Tensor, side: float) -> None:
     u, v = turned(part.x, part.y, part.at(x), part.at(y), 0.80, 0.60 * side)
     green = _plain(x, (0.36, 0.56, 0.26))
-    part.lay(part.cover(v.abs() - 0.004) * part.cover(u.abs() - 0.12) * 0.5, green * 0.6)
+    part.lay(part.cover(v.abs(), -0.004) * part.cover(u.abs(), -0.12) * 0.5, green * 0.6)
     shape(part, ellipse(u, v, 0.0, 0.0, 0.16, 0.07), green, green * 0.6, 0.02)
 
 
@@ -611,17 +608,19 @@ def paint_scene(part: Part, n: Numbers) -> None:
 def paint_spots(part: Part, n: Numbers, scene: list[Tensor]) -> None:
     """Soft spots: clouds in the sky, leaves out of focus, glints on the water."""
     at, (sky, leaves, water) = part.at, scene
+    line, column = part.x[:, :1], part.y[:, :, :1]  # this frame does not roll
     for i in range(SPOTS):
         x, y, tint = n[f"spot_x{i}"], n[f"spot_y{i}"], n[f"spot_tint{i}"]
         y = torch.where(water > 0, n["horizon"] + 0.08 + 0.12 * i, y)
         rx = sky * (0.45 + 0.3 * tint) + leaves * (0.28 + 0.3 * tint) + water * 0.55
         ry = sky * 0.17 + leaves * (0.28 + 0.3 * tint) + water * 0.035
-        spot = blob(part.x, part.y, at(x), at(y), at(rx), at(ry))
-        spot.mul_(at(1 + 1.5 * leaves)).clamp_(max=1)
+        crisp = 1 + 0.6 * leaves
+        across, down = (line - at(x)) * at(crisp / rx), (column - at(y)) * at(crisp / ry)
+        spot = (at(crisp * crisp) - across * across - down * down).clamp_(0, 1)
         leaf = _mixed(tint, (0.32, 0.55, 0.30), (0.62, 0.78, 0.42), (0.90, 0.90, 0.62))
         colour = torch.lerp(torch.ones_like(leaf), leaf, leaves[:, None])
         strength = 0.75 * sky + 0.55 * leaves + 0.5 * water
-        part.lay(spot.mul_(at(strength)), colour * n["light"][:, None])
+        part.lay((spot * spot).mul_(at(strength)), colour * n["light"][:, None])
 
 
 # --- where an attribute shows ----------------------------------------------------------------
@@ -631,9 +630,8 @@ def region(choices: Choices, values: Tensor, group: str, size: int) -> Tensor:
     """B 1 H W bool: the pixels that a change within `group` may touch."""
     n = _numbers(values)
     pose = _pose(choices, n)
-    part = Stack(_stand(pose, n), size, values.device).part()
-    touched = (_reach(Bird(part, choices, pose, n), group) < part.pixel)[:, None]
-    return torch.where(_faces_left(values), touched.flip(3), touched)
+    part = Stack(_stand(pose, n), size, n["facing"] < 0, values.device).part()
+    return (_reach(Bird(part, choices, pose, n), group) < part.pixel)[:, None]
 
 
 def _reach(bird: Bird, group: str) -> Tensor:

@@ -354,11 +354,15 @@ class Stack:
             part.lay(part.cover(circle(part.x, part.y, 0.0, 0.0, 0.1)), colour)
 
     `layers`: B 4 H W, premultiplied red, green, blue, and the light that is let through.
+    Pictures where `mirrored` (B bool) is true are drawn left for right.
     """
 
-    def __init__(self, frame: Frame, size: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, frame: Frame, size: int, mirrored: Tensor, device: torch.device | str = "cpu"
+    ) -> None:
         self.frame, self.size, self.device = frame, size, torch.device(device)
-        self.layers = torch.zeros(len(frame.scale), 4, size, size, device=self.device)
+        self.hand = torch.where(mirrored.cpu(), -1.0, 1.0).double()
+        self.layers = torch.zeros(len(self.hand), 4, size, size, device=self.device)
         self.layers[:, 3] = 1
 
     def part(
@@ -399,8 +403,7 @@ class Part:
         self.rows = None if rows is None else rows.cpu().nonzero()[:, 0]
         frame = stack.frame
         shift_x, shift_y = self._pick(frame.shift_x), self._pick(frame.shift_y)
-        scale, roll = self._pick(frame.scale), self._pick(frame.roll)
-        self.pixel = self._send(2 / stack.size / scale)[:, None, None]
+        scale, roll, hand = (self._pick(v) for v in (frame.scale, frame.roll, stack.hand))
         cos, sin = roll.cos(), roll.sin()
         self.left = self.top = torch.zeros(len(scale), dtype=torch.long)
         self.side = stack.size
@@ -408,17 +411,21 @@ class Part:
             cx, cy = (self._pick(c) for c in centre)
             reach = half * float(scale.max()) * stack.size / 2
             self.side = min(stack.size, 2 * math.ceil(reach) + 2)
-            self.left = self._corner(shift_x + (cx * cos - cy * sin) * scale)
+            self.left = self._corner(hand * (shift_x + (cx * cos - cy * sin) * scale))
             self.top = self._corner(shift_y + (cx * sin + cy * cos) * scale)
-        px = (self._line(self.left) - shift_x[:, None]) / scale[:, None]
+        px = (self._line(self.left) * hand[:, None] - shift_x[:, None]) / scale[:, None]
         py = (self._line(self.top) - shift_y[:, None]) / scale[:, None]
         cos, sin = cos[:, None], sin[:, None]
         self.x = self._send(px * cos)[:, None, :] + self._send(py * sin)[:, :, None]
         self.y = self._send(py * cos)[:, :, None] - self._send(px * sin)[:, None, :]
-        self.patch = self._cut()
-        self.light = self.patch[:, 3]
-        self.shares: list[Tensor] = []
-        self.colours: list[Tensor] = []
+        self.pixel = self._send(2 / stack.size / scale)[:, None, None]
+        self._steep = -1 / self.pixel
+        self._patch = self._cut()
+        self._light = self._patch[:, 3].contiguous()
+        self._shares = self._light.new_empty(len(scale), self.LAYERS, self.side, self.side)
+        self._colours: list[Tensor] = []
+
+    LAYERS = 12  # kept until they are turned into colours
 
     def _pick(self, values: Tensor) -> Tensor:
         """The rows that the part has."""
@@ -438,10 +445,10 @@ class Part:
         return pixels.double() * (2 / self.stack.size) - 1
 
     def _cut(self) -> Tensor:
-        """b 4 side side: a copy of the part."""
+        """b 4 side side: a copy of the part, or the very layers where it is all of them."""
         layers, device = self.stack.layers, self.stack.device
         if self.side == self.stack.size:
-            return layers.clone() if self.rows is None else layers[self.rows.to(device)]
+            return layers if self.rows is None else layers[self.rows.to(device)]
         views = layers.unfold(2, self.side, 1).unfold(3, self.side, 1)
         rows = torch.arange(len(layers)) if self.rows is None else self.rows
         return views[rows.to(device), :, self.top.to(device), self.left.to(device)]
@@ -455,28 +462,40 @@ class Part:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None or not len(self.patch):
+        if kind is not None or not len(self._patch):
             return
-        shares, colours = torch.stack(self.shares, 1).flatten(2), torch.stack(self.colours, 2)
-        self.patch[:, :3] += torch.bmm(colours, shares).unflatten(2, self.light.shape[1:])
-        self.patch[:, 3] = self.light
+        self._colour_in()
+        self._patch[:, 3] = self._light
+        if self._patch is self.stack.layers:
+            return
         wholes = self._pick(torch.arange(len(self.stack.layers))).tolist()
         corners = zip(wholes, self.top.tolist(), self.left.tolist(), strict=True)
-        for patch, (row, top, left) in zip(self.patch.unbind(), corners, strict=True):
+        for patch, (row, top, left) in zip(self._patch.unbind(), corners, strict=True):
             whole = self.stack.layers[row, :, top : top + self.side, left : left + self.side]
             whole.copy_(patch)
+
+    def _colour_in(self) -> None:
+        """Turns the shares kept so far into colours."""
+        if not self._colours:
+            return
+        shares, colours = self._shares[:, : len(self._colours)], torch.stack(self._colours, 2)
+        colour = torch.bmm(colours, shares.flatten(2))
+        self._patch[:, :3] += colour.unflatten(2, self._light.shape[1:])
+        self._colours.clear()
 
     def at(self, values: Tensor) -> Tensor:
         """A value a picture, B, as b 1 1."""
         return self._send(self._pick(values))[:, None, None]
 
-    def cover(self, distance: Tensor) -> Tensor:
-        """Coverage b h w in [0, 1] of a distance: an edge one pixel wide."""
-        return (distance / self.pixel).neg_().add_(0.5).clamp_(0, 1)
+    def cover(self, distance: Tensor, inset: float = 0.0) -> Tensor:
+        """Coverage b h w in [0, 1] of a distance: an edge one pixel wide, moved in by `inset`."""
+        middle = self._steep * inset + 0.5
+        return (distance * self._steep).add_(middle).clamp_(0, 1)
 
     def lay(self, alpha: Tensor, colour: Tensor) -> None:
         """Adds a layer of `colour` (B 3), of opacity `alpha` (b h w), behind all layers so far."""
-        share = self.light * alpha
-        self.light = self.light - share
-        self.shares.append(share)
-        self.colours.append(self._send(self._pick(colour)))
+        if len(self._colours) == self.LAYERS:
+            self._colour_in()
+        share = torch.mul(self._light, alpha, out=self._shares[:, len(self._colours)])
+        self._light -= share
+        self._colours.append(self._send(self._pick(colour)))
