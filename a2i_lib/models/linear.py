@@ -94,6 +94,14 @@ def spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (D,), largest first, and eigenvectors (D, D), in columns, of the covariance of
     x, (N, ...).
     """
-    rows = x.flatten(1)
-    values, vectors = torch.linalg.eigh(torch.cov(rows.T, correction=0))
+    values, vectors = torch.linalg.eigh(torch.cov(x.flatten(1).T, correction=0))
     return values.flip(0).clamp(min=0), vectors.flip(1)
+
+
+def eigenvalues(x: Tensor) -> Tensor:
+    """The eigenvalues of `spectrum` that are not zero by counting, (min(N, D),): for fewer images
+    than values, by way of their N N inner products.
+    """
+    rows = x.flatten(1) - x.flatten(1).mean(0)
+    products = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    return torch.linalg.eigvalsh(products / len(rows)).flip(0).clamp(min=0)

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
 from a2i_lib.evaluation.likelihood import importance_weighted_bound, log_weights
-from a2i_lib.models.linear import LinearGaussian, spectrum
+from a2i_lib.models.linear import LinearGaussian, eigenvalues, spectrum
 
 SIGMA = 0.6
 
@@ -66,12 +66,20 @@ def test_many_samples_close_the_gap(x):
 
 
 def test_a_dimension_is_off_exactly_below_the_noise(x):
-    eigenvalues, _ = spectrum(x)
-    sigma = math.sqrt(float(eigenvalues[2] + eigenvalues[3]) / 2)
+    values, _ = spectrum(x)
+    sigma = math.sqrt(float(values[2] + values[3]) / 2)
     kl = LinearGaussian.fit(x, 7, sigma).posterior(x).kl_by_dimension().mean(0)
-    expected = 0.5 * (eigenvalues / sigma**2).log().clamp(min=0)
+    expected = 0.5 * (values / sigma**2).log().clamp(min=0)
     torch.testing.assert_close(kl, expected, atol=1e-9, rtol=1e-9)
     assert (kl > 1e-9).tolist() == [True] * 3 + [False] * 4
+
+
+@pytest.mark.parametrize("rows", [5, 400])
+def test_eigenvalues_with_few_and_with_many_rows(x, rows):
+    expected, _ = spectrum(x[:rows])
+    found = eigenvalues(x[:rows].view(rows, 1, 7))
+    torch.testing.assert_close(found, expected[: len(found)], atol=1e-9, rtol=1e-9)
+    assert expected[len(found) :].abs().sum() < 1e-9
 
 
 def test_too_many_dimensions(x):
