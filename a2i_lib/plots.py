@@ -80,24 +80,19 @@ def image_grid(
         if labels is not None and len(labels) != n:
             raise ValueError(f"{len(labels)} labels for {n} {what}")
     lines = [line for label in rows or () for line in label.splitlines()]
-    margin = 0.085 * max(map(len, lines), default=0)
+    margin = 0.085 * max(map(len, lines)) + 0.06 if lines else 0.0
     cell = 0.85 * scale
     top = (0.25 if columns else 0.0) + (0.3 if title else 0.0)
     width, height = c * cell + margin, r * cell + top
     figure = plt.figure(figsize=(width, height))
-    pixels = to_pixels(grid)
-    for i in range(r):
-        for j in range(c):
-            box = ((margin + j * cell) / width, (r - 1 - i) * cell / height)
-            axes = figure.add_axes((*box, 0.96 * cell / width, 0.96 * cell / height))
-            axes.imshow(pixels[i, j].numpy(), vmin=0, vmax=1)
-            axes.set_axis_off()
-            if columns and i == 0:
-                axes.set_title(columns[j], fontsize=9, pad=3)
-            if rows and j == 0:
-                axes.text(
-                    -0.06, 0.5, rows[i], transform=axes.transAxes, ha="right", va="center", size=9
-                )
+    axes = figure.add_axes((margin / width, 0, c * cell / width, r * cell / height))
+    canvas, (down, across) = _tile(to_pixels(grid))
+    axes.imshow(canvas.numpy(), vmin=0, vmax=1, aspect="auto")
+    axes.set_axis_off()
+    for i, label in enumerate(rows or ()):
+        axes.text(-0.06 * across, (i + 0.48) * down, label, ha="right", va="center", size=9)
+    for j, label in enumerate(columns or ()):
+        axes.text((j + 0.48) * across, -0.05 * down, label, ha="center", va="bottom", size=9)
     if title:
         figure.text(margin / width, 1 - 0.12 / height, title, ha="left", va="center", size=11)
     return figure
@@ -114,6 +109,14 @@ def _as_grid(images: Tensor | Sequence[Tensor], ncols: int | None) -> Tensor:
     if missing:
         x = torch.cat([x, torch.ones_like(x[:1]).expand(missing, -1, -1, -1)])
     return x.unflatten(0, (-1, n))
+
+
+def _tile(pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """One picture of all (R, C, H, W, 3), white between them, and the pitch of its cells."""
+    height, width = pixels.shape[2:4]
+    gap = max(1, round(0.04 * width))
+    cells = torch.nn.functional.pad(pixels, (0, 0, 0, gap, 0, gap), value=1.0)
+    return cells.permute(0, 2, 1, 3, 4).flatten(0, 1).flatten(1, 2), (height + gap, width + gap)
 
 
 def curves(
