@@ -39,13 +39,15 @@ def test_the_judge_reads_every_attribute_of_fresh_drawings(world):
     assert float(accuracy[worst]) >= 0.90, drawn.schema.names[worst]
 
 
-def test_samples_show_what_was_asked_for():
+def test_samples_show_what_the_card_says_they_show():
     drawn = get_world("faces")
     judge = released.load("classifier-faces", drawn.schema)
-    model = released.load("cvae-faces", drawn.schema).model
+    release = released.load("cvae-faces", drawn.schema)
     y = drawn.labels(drawn.sample(1500, HELD_OUT_SEED + 1))
-    accuracy = sample_accuracy(model, judge.model, y, torch.Generator().manual_seed(0))
-    assert float(accuracy.nanmean()) >= 0.85
+    accuracy = sample_accuracy(release.model, judge.model, y, torch.Generator().manual_seed(1))
+    stated = release.card["metrics"]["sample_balanced_accuracy"]["mean"]
+    assert float(accuracy.nanmean()) == pytest.approx(stated, abs=0.02)
+    assert stated > 0.75
 
 
 def test_on_real_faces_samples_beat_the_nearest_neighbours_by_the_papers_measure():

@@ -15,7 +15,7 @@ class AttributeClassifier(nn.Module):
     """(B, 3, size, size) in [0, 1] -> (B, K): logits of y = +1, or values of scores.
 
     Args:
-        attributes: K.
+        attributes: K, the number of attributes.
         width: multiplies 64, 128, 256, 256 channels.
         size: height and width of images, a multiple of 16.
         dropout: before the last layer.
