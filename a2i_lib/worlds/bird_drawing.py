@@ -103,7 +103,7 @@ BILLS = {
     "dagger": (0.075, 0.80, 0.0, 0.0, 0.0),
     "hooked": (0.090, 0.15, 0.0, 0.13, 0.0),
     "needle": (0.030, 0.35, 0.0, 0.0, 0.0),
-    "spatulate": (0.085, 0.72, 0.0, 0.0, 0.080),
+    "spatulate": (0.060, 0.60, 0.0, 0.0, 0.062),
     "cone": (0.125, 1.00, 0.0, 0.0, 0.0),
 }
 BILL_LENGTHS = {
@@ -327,7 +327,7 @@ class Bird:
         square, late = t * t, (t - 0.60).clamp_(min=0).mul_(2.5)
         v = (y - 0.035).sub_(square * at(bend * span)).sub_(late.mul_(late).mul_(at(hook)))
         half = (1 - t).mul_(at(straight)).add_((1 - square * square).mul_(at(1 - straight)))
-        half.mul_(at(base)).add_(blob(t, t, 0.80, 0.80, 0.80, 0.80).mul_(at(flare)))
+        half.mul_(at(base)).add_(blob(t, t, 0.86, 0.86, 0.99, 0.99).mul_(at(flare)))
         distance = (v.abs() - half).mul_(at(1 / (1 + bend).sqrt()))
         return intersect(intersect(distance, u - at(span)), -u), t, v
 

@@ -169,6 +169,7 @@ class Page:
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
         self.evaluate("window.MathJax?.startup?.promise")
         self.wait(WIDGETS_READY)
+        self.wait("document.getAnimations().every((a) => a.playState !== 'running')")
 
     def resize(self, width: int, height: int) -> None:
         self._send(
