@@ -29,6 +29,7 @@ from gallery import draw_gallery
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 from notebooks import BADGE, BOOK, ROOT, chapters, read, tags, worlds
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 CELL_SECONDS = 1800  # a cell that takes longer hangs
@@ -236,7 +237,7 @@ def prepare(folder: Path, profile: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for chapter in chapters():
-        notebook = read(chapter)
+        notebook = load_notebook_node(str(chapter))
         parameters = different(notebook, {"profile": profile})
         nbformat.write(parameterize_notebook(notebook, parameters), folder / chapter.name)
 
