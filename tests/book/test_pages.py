@@ -23,7 +23,7 @@ def pages(html: Path) -> dict[str, BeautifulSoup]:
 def test_every_chapter_has_its_page(pages: dict[str, BeautifulSoup]) -> None:
     for chapter in chapters():
         page = pages[f"{chapter.stem}.html"]
-        assert page.find("em", string=lambda text: text and text.startswith("Executed on"))
+        assert any(em.get_text().startswith("Executed on") for em in page.find_all("em"))
 
 
 def test_nothing_is_loaded_from_outside(pages: dict[str, BeautifulSoup]) -> None:
@@ -62,6 +62,7 @@ def test_every_figure_is_described(pages: dict[str, BeautifulSoup]) -> None:
     bare = [
         f"{name}: {image['src']}"
         for name, page in pages.items()
+        if name != "py-modindex.html"  # Sphinx's own, with its own button
         for image in page.select("article img")
         if len(image.get("alt", "").split()) < 3
     ]
