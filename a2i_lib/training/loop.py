@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from a2i_lib.data.augment import Augment
 from a2i_lib.data.dataset import AttributeImages, Batch
+from a2i_lib.memory import keep_freed_memory
 from a2i_lib.training.checkpoint import (
     CheckpointError,
     load_weights,
@@ -134,6 +135,7 @@ def fit(
         RuntimeError: a GPU was asked for and there is none.
     """
     place = pick_device(device)
+    keep_freed_memory()
     precision = precision or pick_precision(place)
     accelerator = _accelerator(place, precision)
     place = accelerator.device

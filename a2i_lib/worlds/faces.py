@@ -174,7 +174,6 @@ class FacesWorld(World):
     name = "faces"
     schema = AttributeSchema([Attribute(name) for name in NAMES])
     nuisance_names = face_drawing.NUISANCE
-    chunk = 128  # many small windows: more faces at a time spend less on calling
 
     @property
     def correlations(self) -> Tensor:
