@@ -19,11 +19,15 @@ from a2i_lib.evaluation.attributes import (
     raw_scores,
     sample_accuracy,
 )
+from a2i_lib.evaluation.layers import gate_iou, leakage
+from a2i_lib.evaluation.likelihood import held_out_bound
+from a2i_lib.models import VAE, DisCVAE
 from a2i_lib.models.classifier import AttributeClassifier
 from a2i_lib.recipes import Drawn, Recipe, get_recipe
 from a2i_lib.released import Release, folder, load
 from a2i_lib.training.checkpoint import save_release, write_whole
 from a2i_lib.training.loop import Fitted
+from a2i_lib.worlds import get_world
 
 USE = {
     "lfw": "trained on Labeled Faces in the Wild; non-commercial research use",
@@ -86,19 +90,47 @@ def measure(
     x, y = x[:n], y[:n]
     if isinstance(release.model, AttributeClassifier):
         return _measure_predictor(release, x, y)
+    generator = torch.Generator().manual_seed(seed)
+    if isinstance(release.model, VAE):
+        assert recipe.sigma is not None, "an auto-encoder's recipe has a sigma"
+        bound = held_out_bound(release.model, x.float() / 255, y, recipe.sigma, generator)
+        return {"held_out": bound, "images": len(x)}
     world = recipe.data.world if isinstance(recipe.data, Drawn) else None
     judge = load(predictor or (f"classifier-{world}" if world else f"regressor-{data.name}"))
     judge.schema.require_same(release.schema, "the predictor")
-    generator = torch.Generator().manual_seed(seed)
     if world:
         accuracy = sample_accuracy(release.model, judge.model, y, generator)
-        return {"sample_balanced_accuracy": named(accuracy, release.schema), "samples": len(y)}
+        by_name = {"sample_balanced_accuracy": named(accuracy, release.schema), "samples": len(y)}
+        return by_name | _measure_layers(release.model, world, n)
     train = data.tensors("train")[:2]
     table = {}
     for units, convert in _units(release.schema).items():
         found = appendix_c(release.model, judge.model, train, (x, y), convert, generator=generator)
         table[units] = {row: values.row for row, values in found.items()}
     return {"appendix_c": table, "references": len(y), "samples_each": 10}
+
+
+def _measure_layers(model: torch.nn.Module, name: str, n: int) -> dict[str, Any]:
+    """Of a drawn world's model: leakage, over all attributes, and the gate's IoU where there is a
+    gate. Means over pictures never trained on.
+    """
+    world = get_world(name)
+    factors = world.sample(min(n, 500), HELD_OUT_SEED)
+    found: dict[str, Any] = {}
+    if isinstance(model, DisCVAE):
+        drawn = world.render(factors, model.size)
+        iou = gate_iou(model, drawn.x, world.labels(factors), drawn.mask)
+        found["gate_iou"] = {"mean": float(iou.mean()), "worst": float(iou.min())}
+    generator = torch.Generator().manual_seed(0)
+    by_attribute = [
+        leakage(model, world, factors[:100], attribute, model.size, generator)  # type: ignore[arg-type]
+        for attribute in world.schema.names
+    ]
+    for kind in ("y", "z_f", "z_b", "wanted"):
+        mean = torch.stack([getattr(one, kind) for one in by_attribute]).nanmean()
+        if not bool(mean.isnan()):
+            found.setdefault("leakage", {})[kind] = float(mean)
+    return found
 
 
 def _held_out(recipe: Recipe, root: Path, n: int) -> AttributeImages:

@@ -20,7 +20,13 @@ from a2i_lib.data.augment import Augment
 from a2i_lib.data.dataset import AttributeImages
 from a2i_lib.models import build
 from a2i_lib.training.loop import Fitted, Schedule, fit
-from a2i_lib.training.updates import Adam, AttributeUpdate, ElboUpdate, GradientUpdate
+from a2i_lib.training.updates import (
+    Adam,
+    AttributeUpdate,
+    ElboUpdate,
+    GradientUpdate,
+    LayeredElboUpdate,
+)
 from a2i_lib.worlds import get_world
 
 PROFILES = ("smoke", "cpu", "gpu", "release")
@@ -70,6 +76,7 @@ class Recipe:
         model: a name in `a2i_lib.models.MODELS`, with `settings` for its constructor.
         sigma: standard deviation of p(x | z, y) in pixel units; None for attribute predictors.
         kl_weight: 1 for the variational bound.
+        gate_weight: lambda_g of a layered model, 1 for the bound; None for models without layers.
         steps, batch_size: length of the run.
         adam, schedule, ema: how the weights move.
         augment: applied on the device to training batches.
@@ -83,6 +90,7 @@ class Recipe:
     profile: str = "cpu"
     sigma: float | None = None
     kl_weight: float = 1.0
+    gate_weight: float | None = None
     steps: int = 400
     batch_size: int = 64
     adam: Adam = Adam(rate=1e-3)
@@ -110,6 +118,9 @@ class Recipe:
         model = self.build_model(len(data.schema))
         if self.sigma is None:
             return AttributeUpdate(model, data.schema, self.adam)
+        if self.gate_weight is not None:
+            data.require_masks()
+            return LayeredElboUpdate(model, self.sigma, self.gate_weight, self.adam)
         return ElboUpdate(model, self.sigma, self.kl_weight, self.adam)
 
     def train(self, data: AttributeImages, **options: Any) -> Fitted:
@@ -151,7 +162,7 @@ def _paper(latent: int = 256) -> dict[str, Any]:
 _QUARTER = {"width": 0.25, "latent": 64, "dropout": 0.0}
 
 
-def _classifier(world: str) -> dict[str, Recipe]:
+def _classifier(world: str, release_steps: int, images: int) -> dict[str, Recipe]:
     base = Recipe(
         f"classifier-{world}",
         Drawn(world, n=10_000, seed=100),
@@ -164,7 +175,7 @@ def _classifier(world: str) -> dict[str, Recipe]:
         ema=0.99,
         augment=Augment(gain=0.03),
     )
-    long = {"data": Drawn(world, n=25_000, seed=100), "steps": 1500}
+    long = {"data": Drawn(world, n=images, seed=100), "steps": release_steps}
     return _profiles(base, gpu=long, release=long)
 
 
@@ -184,6 +195,28 @@ def _auto_encoder(model: str, world: str, sigma: float, release_steps: int) -> d
     return _profiles(
         base,
         gpu={"data": large, "settings": {**_paper(), "norm": True}, "steps": 30_000},
+        release={"data": large, "steps": release_steps},
+    )
+
+
+def _layered(world: str, latent_f: int, latent_b: int, release_steps: int) -> dict[str, Recipe]:
+    base = Recipe(
+        f"discvae-{world}",
+        Drawn(world, n=8_000),
+        "discvae",
+        {"width": 0.25, "latent_f": latent_f, "latent_b": latent_b, "dropout": 0.0, "norm": True},
+        sigma=0.2,
+        gate_weight=1.0,
+        steps=350,
+        batch_size=32,
+        adam=Adam(rate=2e-3),
+        schedule=Schedule("cosine", warmup=100),
+    )
+    large = Drawn(world, n=30_000)
+    paper = {"width": 1.0, "latent_f": 4 * latent_f, "latent_b": 4 * latent_b, "norm": True}
+    return _profiles(
+        base,
+        gpu={"data": large, "settings": paper, "steps": 30_000},
         release={"data": large, "steps": release_steps},
     )
 
@@ -223,12 +256,14 @@ def _lfw() -> dict[str, dict[str, Recipe]]:
 
 
 RECIPES: dict[str, dict[str, Recipe]] = {
-    "classifier-faces": _classifier("faces"),
-    "classifier-birds": _classifier("birds"),
+    "classifier-faces": _classifier("faces", release_steps=1_500, images=25_000),
+    "classifier-birds": _classifier("birds", release_steps=3_500, images=25_000),
     "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, release_steps=2_000),
     "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, release_steps=2_000),
-    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, release_steps=7_500),
+    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, release_steps=18_000),
     "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, release_steps=7_500),
+    "discvae-faces": _layered("faces", latent_f=48, latent_b=16, release_steps=10_000),
+    "discvae-birds": _layered("birds", latent_f=32, latent_b=32, release_steps=10_000),
     **_lfw(),
 }
 

@@ -143,6 +143,19 @@ class AttributeImages:
             raise DataError(f"unknown split {split!r}: {did_you_mean(split, SPLITS)}")
         return torch.nonzero(self.split == SPLITS.index(split))[:, 0]
 
+    def require_masks(self) -> None:
+        """For what learns from layers.
+
+        Raises:
+            DataError: there are no masks, or images whose mask is empty; names the first rows.
+        """
+        if self.masks is None:
+            raise DataError(f"{self.name}: a layered model learns from masks, and there are none")
+        empty = (self.masks.flatten(1).amax(1) == 0).nonzero()[:, 0].tolist()
+        if empty:
+            first = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+            raise DataError(f"{self.name}: {len(empty)} images have an empty mask: rows {first}")
+
     def tensors(self, split: str) -> tuple[Tensor, Tensor, Tensor | None]:
         """A whole split: images uint8 (n, 3, H, W), y (n, K), masks uint8 (n, 1, H, W) or None."""
         rows = self.subset(split)

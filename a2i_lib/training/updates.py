@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.dataset import Batch
-from a2i_lib.objectives import Loss, attribute_loss, negative_elbo
+from a2i_lib.objectives import Loss, attribute_loss, layered_negative_elbo, negative_elbo
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,31 @@ class ElboUpdate(GradientUpdate):
     def loss(self, batch: Batch) -> Loss:
         x_hat, _, q, p = self._wrapped(batch.x, batch.y)
         return negative_elbo(batch.x, x_hat, q, p, sigma=self.sigma, kl_weight=self.kl_weight)
+
+
+class LayeredElboUpdate(GradientUpdate):
+    """Maximises the bound of a layered auto-encoder (Attribute2Image eq. 7).
+
+    Args:
+        model: whose forward pass of (x, y, mask) gives a `LayeredPass`.
+        sigma: standard deviation of p(x | z, y) and p(x_f | z_f, y), in pixel units.
+        gate_weight: lambda_g; 1 for the bound.
+        adam: the optimiser's settings.
+    """
+
+    def __init__(
+        self, model: nn.Module, sigma: float, gate_weight: float = 1.0, adam: Adam | None = None
+    ) -> None:
+        super().__init__(model, adam)
+        self.sigma, self.gate_weight = sigma, gate_weight
+
+    def loss(self, batch: Batch) -> Loss:
+        if batch.mask is None:
+            raise ValueError("a layered model learns from masks, and these images have none")
+        made = self._wrapped(batch.x, batch.y, batch.mask)
+        return layered_negative_elbo(
+            batch.x, batch.mask, made, sigma=self.sigma, gate_weight=self.gate_weight
+        )
 
 
 class AttributeUpdate(GradientUpdate):

@@ -99,31 +99,31 @@ def nuisance(noise: np.ndarray) -> np.ndarray:
 
 #: Bill shape -> half its depth at the base, how straight it tapers, bend, hook, flare at the tip.
 BILLS = {
-    "curved_(up_or_down)": (0.055, 0.60, 0.42, 0.0, 0.0),
-    "dagger": (0.075, 0.80, 0.0, 0.0, 0.0),
-    "hooked": (0.090, 0.15, 0.0, 0.13, 0.0),
-    "needle": (0.030, 0.35, 0.0, 0.0, 0.0),
-    "spatulate": (0.060, 0.60, 0.0, 0.0, 0.062),
-    "cone": (0.125, 1.00, 0.0, 0.0, 0.0),
+    "curved_(up_or_down)": (0.070, 0.55, 0.50, 0.0, 0.0),
+    "dagger": (0.105, 0.30, 0.0, 0.0, 0.0),
+    "hooked": (0.125, 0.10, 0.0, 0.27, 0.0),
+    "needle": (0.030, 0.25, 0.0, 0.0, 0.0),
+    "spatulate": (0.060, 0.50, 0.0, 0.0, 0.110),
+    "cone": (0.240, 1.00, 0.0, 0.0, 0.0),
 }
 BILL_LENGTHS = {
-    "shorter_than_head": (0.19,),
-    "about_the_same_as_head": (0.33,),
-    "longer_than_head": (0.48,),
+    "shorter_than_head": (0.25,),
+    "about_the_same_as_head": (0.40,),
+    "longer_than_head": (0.57,),
 }
 #: Tail shape -> length, half its width at the base and at the end, and how far the outer feathers
 #: reach beyond the middle ones: linear and quadratic in the place across the tail.
 TAILS = {
-    "forked_tail": (0.30, 0.07, 0.20, 0.34, 0.0),
-    "notched_tail": (0.44, 0.08, 0.15, 0.13, 0.0),
-    "rounded_tail": (0.52, 0.08, 0.14, 0.0, -0.10),
-    "fan-shaped_tail": (0.50, 0.07, 0.34, 0.0, -0.16),
-    "pointed_tail": (0.60, 0.09, 0.10, -0.42, 0.0),
+    "forked_tail": (0.26, 0.06, 0.26, 0.46, 0.0),
+    "notched_tail": (0.43, 0.09, 0.22, 0.23, 0.0),
+    "rounded_tail": (0.54, 0.11, 0.17, 0.0, -0.18),
+    "fan-shaped_tail": (0.52, 0.07, 0.42, 0.0, -0.18),
+    "pointed_tail": (0.68, 0.10, 0.10, -0.48, 0.0),
 }
 #: Size -> scale at strength 1/2 and at strength 1.
 SIZES = {
-    "small_(5_-_9_in)": (0.69, 0.65), "medium_(9_-_16_in)": (0.82, 0.85),
-    "large_(16_-_32_in)": (0.99, 1.04),
+    "small_(5_-_9_in)": (0.75, 0.72), "medium_(9_-_16_in)": (0.84, 0.86),
+    "large_(16_-_32_in)": (0.96, 1.00),
 }  # fmt: skip
 
 
@@ -182,7 +182,7 @@ class Pose:
     head_y: Tensor
 
 
-HEAD = 0.235  # radius
+HEAD = 0.30  # radius
 BODY = (0.42, 0.30)  # half axes
 LINE = 0.032  # the width of an outline
 
@@ -192,9 +192,9 @@ def _pose(choices: Choices, n: Numbers) -> Pose:
     plain, strong = _rows(SIZES, choices, "has_size").unbind(1)
     strength = choices["has_size"][2]
     tilt = torch.where(flying > 0, -0.14 + 0.05 * n["upright"], -0.56 + 0.10 * n["upright"])
-    body_x = torch.where(flying > 0, -0.06, -0.10)
+    body_x = torch.where(flying > 0, -0.13, -0.12)
     body_y = torch.where(flying > 0, 0.06, -0.47)
-    forward, up = torch.where(flying > 0, 0.40, 0.35), torch.where(flying > 0, -0.15, -0.21)
+    forward, up = torch.where(flying > 0, 0.40, 0.36), torch.where(flying > 0, -0.20, -0.27)
     cos, sin = tilt.cos(), tilt.sin()
     return Pose(
         scale=(plain + (strong - plain) * (2 * strength - 1)) * n["scale"],
@@ -301,17 +301,17 @@ class Bird:
         return intersect(ellipse(u, v, 0.0, 0.0, 0.36, 0.215), self.body + 0.035), u, v
 
     def crown(self) -> Tensor:
-        line = half_plane(*self.head_xy, 0.0, -0.065, 0.10, 0.995)
+        line = half_plane(*self.head_xy, 0.0, -0.115, 0.10, 0.995)
         return intersect(line, self.head + 0.015)
 
     def crest(self) -> Tensor:
         """A plume from the crown, swept back; far away where there is none."""
         at, strength = self.part.at, self.choices["crest"][2]
-        u, v = turned(*self.head_xy, 0.03, -0.12, math.cos(-2.25), math.sin(-2.25))
-        reach = at(torch.where(strength > 0, 0.30 + 0.12 * strength, 0.30))
+        u, v = turned(*self.head_xy, 0.03, -0.17, math.cos(-2.25), math.sin(-2.25))
+        reach = at(torch.where(strength > 0, 0.36 + 0.12 * strength, 0.36))
         t = (u / reach).clamp_(0, 1)
         v = v - t * t * 0.10
-        long, short = v.abs() - (1 - t) * 0.13, (v + t * 0.09).abs_() - (1 - t * t) * 0.05
+        long, short = v.abs() - (1 - t) * 0.16, (v + t * 0.11).abs_() - (1 - t * t) * 0.06
         plume = intersect(intersect(union(long, short), (u - reach).mul_(0.9)), -u - 0.02)
         return plume.add_(at(torch.where(strength > 0, 0.0, 9.0)))
 
@@ -401,11 +401,11 @@ def paint_bird(choices: Choices, n: Numbers, size: int, device: torch.device) ->
     stack = Stack(_stand(pose, n), size, n["facing"] < 0, device)
     primary, wing = _colour(choices, "has_primary_color"), _colour(choices, "has_wing_color")
     flying = pose.flying > 0
-    with stack.part((pose.head_x, pose.head_y), 0.27) as part:
+    with stack.part((pose.head_x, pose.head_y), 0.34) as part:
         paint_face(Bird(part, choices, pose, n), primary)
-    with stack.part((pose.head_x + 0.42, pose.head_y + 0.12), 0.34) as part:
+    with stack.part((pose.head_x + 0.56, pose.head_y + 0.13), 0.40) as part:
         paint_bill(Bird(part, choices, pose, n))
-    with stack.part((pose.head_x - 0.08, pose.head_y - 0.25), 0.42) as part:
+    with stack.part((pose.head_x - 0.08, pose.head_y - 0.28), 0.48) as part:
         paint_crown(Bird(part, choices, pose, n))
     with stack.part(wing_middle(pose, n), 0.50) as part:
         paint_wing(Bird(part, choices, pose, n), wing)
@@ -414,7 +414,7 @@ def paint_bird(choices: Choices, n: Numbers, size: int, device: torch.device) ->
     legs = torch.where(flying, -0.30, 0.02).double(), torch.where(flying, 0.38, -0.10).double()
     with stack.part(legs, 0.30) as part:
         paint_legs(Bird(part, choices, pose, n))
-    with stack.part(from_body(pose, -0.57, 0.0), 0.54) as part:
+    with stack.part(from_body(pose, -0.60, 0.0), 0.56) as part:
         paint_tail(Bird(part, choices, pose, n), primary)
     with stack.part(wing_middle(pose, n, far=True), 0.50, flying) as part:
         distance, _, _ = Bird(part, choices, pose, n).wing(far=True)
@@ -462,19 +462,20 @@ def paint_face(bird: Bird, primary: Tensor) -> None:
     part, choices = bird.part, bird.choices
     x, y = bird.head_xy
     ink, white, contrast = _plain(primary, INK), _plain(primary, WHITE), _contrast(primary)
-    eye = circle(x, y, 0.075, 0.005, 0.0)
-    part.lay(part.cover(circle(x, y, 0.098, -0.022, 0.024)), white)
-    part.lay(part.cover(eye, -0.036), ink)
-    part.lay(part.cover(eye, -0.072), _colour(choices, "has_eye_color"))
-    part.lay(part.cover(eye, -0.088), ink)
+    eye = circle(x, y, 0.095, 0.025, 0.0)
+    part.lay(part.cover(circle(x, y, 0.120, -0.007, 0.026)), white)
+    part.lay(part.cover(eye, -0.040), ink)
+    part.lay(part.cover(eye, -0.098), _colour(choices, "has_eye_color"))
+    part.lay(part.cover(eye, -0.115), ink)
     ring, brow, mask = (
         part.at(bold(choices, "has_head_pattern", p)) for p in ("eyering", "eyebrow", "masked")
     )
-    part.lay(part.cover(eye, -0.130).mul_(ring), contrast)
+    part.lay(part.cover(eye, -0.170).mul_(ring), _plain(primary, CREAM))
+    part.lay(part.cover(eye, -0.200).mul_(ring), ink)
     inside = bird.body + LINE
-    stroke = intersect(capsule(x, y, 0.20, -0.035, -0.17, -0.075, 0.034), inside)
+    stroke = intersect(capsule(x, y, 0.25, -0.055, -0.27, -0.080, 0.050), inside)
     part.lay(part.cover(stroke).mul_(brow), contrast)
-    band = intersect(ellipse(x, y, 0.06, 0.01, 0.25, 0.088), inside)
+    band = intersect(ellipse(x, y, 0.04, 0.030, 0.34, 0.140), inside)
     dark = primary.mean(1, keepdim=True) < 0.3
     part.lay(part.cover(band).mul_(mask), torch.where(dark, _plain(primary, CREAM), ink))
 
@@ -518,7 +519,7 @@ def paint_trunk(bird: Bird, primary: Tensor) -> None:
     belly, inside = _colour(bird.choices, "has_belly_color"), part.cover(distance)
     pattern(bird, "has_breast_pattern", u, v, inside, _contrast(belly))
     part.lay(inside, belly)
-    glow = blob(*bird.head_xy, -0.05, -0.06, 0.26, 0.24)
+    glow = blob(*bird.head_xy, -0.06, -0.08, 0.32, 0.30)
     part.lay(glow.mul_(body).mul_(0.20), _plain(primary, WHITE))
     part.lay(body, primary)
     part.lay(part.cover(bird.body), outline(primary))
@@ -640,11 +641,11 @@ def _reach(bird: Bird, group: str) -> Tensor:
     if group == "has_size":
         return torch.full_like(x, -1.0)
     if group in ("has_bill_shape", "has_bill_length", "has_bill_color"):
-        return ellipse(x, y, 0.45, 0.14, 0.38, 0.34)
+        return ellipse(x, y, 0.57, 0.14, 0.48, 0.52)
     if group in ("has_head_pattern", "has_eye_color"):
         return circle(x, y, 0.0, 0.0, HEAD)
     if group == "crest":
-        return circle(x, y, -0.10, -0.25, 0.36)
+        return circle(x, y, -0.12, -0.32, 0.44)
     if group == "has_crown_color":
         return union(bird.crown(), bird.crest())
     if group in ("has_belly_color", "has_breast_pattern"):
@@ -652,7 +653,7 @@ def _reach(bird: Bird, group: str) -> Tensor:
     if group == "has_leg_color":
         return union(bird.leg(0.0), bird.leg(0.13))
     if group in ("has_tail_shape", "has_tail_pattern"):
-        return ellipse(*bird.body_xy, -0.60, 0.0, 0.55, 0.46)
+        return ellipse(*bird.body_xy, -0.62, 0.0, 0.58, 0.52)
     if group in ("has_wing_color", "has_wing_pattern"):
         far = bird.wing(far=True)[0] + bird.part.at(9.0 * (1 - bird.pose.flying))
         return union(bird.wing()[0], far)
