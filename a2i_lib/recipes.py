@@ -20,7 +20,13 @@ from a2i_lib.data.augment import Augment
 from a2i_lib.data.dataset import AttributeImages
 from a2i_lib.models import build
 from a2i_lib.training.loop import Fitted, Schedule, fit
-from a2i_lib.training.updates import Adam, AttributeUpdate, ElboUpdate, GradientUpdate
+from a2i_lib.training.updates import (
+    Adam,
+    AttributeUpdate,
+    ElboUpdate,
+    GradientUpdate,
+    WeightedUpdate,
+)
 from a2i_lib.worlds import get_world
 
 PROFILES = ("smoke", "cpu", "gpu", "release")
@@ -70,6 +76,7 @@ class Recipe:
         model: a name in `a2i_lib.models.MODELS`, with `settings` for its constructor.
         sigma: standard deviation of p(x | z, y) in pixel units; None for attribute predictors.
         kl_weight: 1 for the variational bound.
+        beta: trains under Debbagh's eq. 9 instead, which takes neither sigma nor kl_weight.
         steps, batch_size: length of the run.
         adam, schedule, ema: how the weights move.
         augment: applied on the device to training batches.
@@ -83,6 +90,7 @@ class Recipe:
     profile: str = "cpu"
     sigma: float | None = None
     kl_weight: float = 1.0
+    beta: float | None = None
     steps: int = 400
     batch_size: int = 64
     adam: Adam = Adam(rate=1e-3)
@@ -90,6 +98,10 @@ class Recipe:
     ema: float = 0.999
     augment: Augment | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.beta is not None and self.sigma is not None:
+            raise ValueError(f"recipe {self.name}: beta already says what sigma says; give one")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a card."""
@@ -108,6 +120,8 @@ class Recipe:
     def build_update(self, data: AttributeImages) -> GradientUpdate:
         """Network, objective and optimiser."""
         model = self.build_model(len(data.schema))
+        if self.beta is not None:
+            return WeightedUpdate(model, self.beta, self.adam)
         if self.sigma is None:
             return AttributeUpdate(model, data.schema, self.adam)
         return ElboUpdate(model, self.sigma, self.kl_weight, self.adam)
@@ -188,6 +202,43 @@ def _auto_encoder(model: str, world: str, sigma: float, release_steps: int) -> d
     )
 
 
+def _weighted(network: str, name: str) -> dict[str, Recipe]:
+    """Debbagh's study: beta is one of `BETAS`, chosen with get_recipe(..., beta=0.25).
+
+    The paper names neither latent size nor widths, rate, batch or epochs: those here are ours.
+    """
+    model, settings = _WEIGHTED[network]
+    drawn = name in ("faces", "birds")
+    base = Recipe(
+        f"{network}-beta-{name}",
+        Drawn(name, n=4_000, size=32) if drawn else Prepared(name),
+        model,
+        settings,
+        beta=0.5,
+        steps=300,
+        batch_size=32,
+        adam=Adam(rate=2e-3 if network == "deep" else 1e-3),
+        schedule=Schedule("cosine", warmup=50),
+        ema=0.99,
+    )
+    longer: dict[str, Any] = {"steps": 3_000}
+    full = {**settings, "width": 1.0, "latent": 256 if network == "deep" else 128}
+    large: dict[str, Any] = {"data": Drawn(name, n=20_000)} if drawn else {}
+    return _profiles(
+        base,
+        gpu={**large, "settings": full, "steps": 4_000, "batch_size": 64},
+        release=longer,
+    )
+
+
+BETAS = (0.25, 0.5, 0.75, 0.9)  # Debbagh, section 5.3
+_WEIGHTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "shallow": ("shallow-cvae", {"width": 0.5, "latent": 64}),
+    "prior": ("conditional-prior-cvae", {"width": 0.5, "latent": 64}),
+    "deep": ("cvae", {**_QUARTER, "norm": True}),
+}
+
+
 def _lfw() -> dict[str, dict[str, Recipe]]:
     cvae = Recipe(
         "cvae-lfw",
@@ -230,6 +281,11 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, release_steps=7_500),
     "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, release_steps=7_500),
     **_lfw(),
+    **{
+        f"{network}-beta-{name}": _weighted(network, name)
+        for network in _WEIGHTED
+        for name in ("faces", "birds", "celeba", "cub")
+    },
 }
 
 

@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 
 from a2i_lib.models.classifier import AttributeClassifier
-from a2i_lib.models.cvae import CVAE, ShallowCVAE
+from a2i_lib.models.cvae import CVAE, ConditionalPriorCVAE, ShallowCVAE
 from a2i_lib.models.vae import VAE
 
 MODELS: dict[str, type[nn.Module]] = {
     "vae": VAE,
     "cvae": CVAE,
     "shallow-cvae": ShallowCVAE,
+    "conditional-prior-cvae": ConditionalPriorCVAE,
     "classifier": AttributeClassifier,
 }
 
@@ -36,4 +37,12 @@ def build(name: str, attributes: int, size: int, **settings: Any) -> nn.Module:
     return MODELS[name](attributes, size=size, **settings)
 
 
-__all__ = ["CVAE", "MODELS", "VAE", "AttributeClassifier", "ShallowCVAE", "build"]
+__all__ = [
+    "CVAE",
+    "MODELS",
+    "VAE",
+    "AttributeClassifier",
+    "ConditionalPriorCVAE",
+    "ShallowCVAE",
+    "build",
+]

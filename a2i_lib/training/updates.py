@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.dataset import Batch
-from a2i_lib.objectives import Loss, attribute_loss, negative_elbo
+from a2i_lib.objectives import Loss, attribute_loss, negative_elbo, weighted_loss
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,24 @@ class ElboUpdate(GradientUpdate):
     def loss(self, batch: Batch) -> Loss:
         x_hat, _, q, p = self._wrapped(batch.x, batch.y)
         return negative_elbo(batch.x, x_hat, q, p, sigma=self.sigma, kl_weight=self.kl_weight)
+
+
+class WeightedUpdate(GradientUpdate):
+    """Minimises Debbagh's weighted loss (eq. 9).
+
+    Args:
+        model: whose forward pass gives `Pass(x_hat, z, q, p)`.
+        beta: weight of the KL term, between 0 and 1; the squared error has 1 - beta.
+        adam: the optimiser's settings.
+    """
+
+    def __init__(self, model: nn.Module, beta: float, adam: Adam | None = None) -> None:
+        super().__init__(model, adam)
+        self.beta = beta
+
+    def loss(self, batch: Batch) -> Loss:
+        x_hat, _, q, p = self._wrapped(batch.x, batch.y)
+        return weighted_loss(batch.x, x_hat, q, p, beta=self.beta)
 
 
 class AttributeUpdate(GradientUpdate):
