@@ -215,9 +215,9 @@ def _weighted(network: str, name: str) -> dict[str, Recipe]:
         model,
         settings,
         beta=0.5,
-        steps=300,
+        steps=250 if drawn and network != "deep" else 150 if drawn else 450,
         batch_size=32,
-        adam=Adam(rate=2e-3 if network == "deep" else 1e-3),
+        adam=Adam(rate=3e-3),
         schedule=Schedule("cosine", warmup=50),
         ema=0.99,
     )

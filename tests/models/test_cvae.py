@@ -41,8 +41,8 @@ def test_the_shallow_variant_is_debbaghs():
     assert decoder.count(nn.ConvTranspose2d) == 2 and decoder.count(nn.Linear) == 1
     assert isinstance(model.decoder[-1], nn.Sigmoid)
     assert model.encoder[0].in_channels == 3 + 4  # y is tiled over the image
-    biases = [m.bias for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    assert all(not b.any() for b in biases)
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    assert all(not m.bias.any() for m in layers if m is not model.log_var)
     kl = model.posterior(torch.rand(2, 3, 64, 64), torch.ones(2, 4)).kl()
     assert bool(torch.isfinite(kl).all())
 
@@ -74,3 +74,13 @@ def test_the_conditional_prior_starts_standard_and_learns_from_y():
     p = model.prior(y)
     assert not torch.allclose(p.mu[y[:, 0] > 0].mean(0), p.mu[y[:, 0] < 0].mean(0))
     assert model.sample(y, 2).shape == (16, 3, 16, 16)
+
+
+def test_the_shallow_encoder_sees_the_image_from_the_start():
+    """With many attributes too: codes of two images differ more than those of two requests."""
+    torch.manual_seed(0)
+    model = ShallowCVAE(312, size=16)
+    x, y = torch.rand(2, 3, 16, 16), torch.randn(2, 312).sign()
+    mu = model.posterior(x, y[:1].expand(2, -1)).mu
+    requests = model.posterior(x[:1].expand(2, -1, -1, -1), y).mu
+    assert (mu[0] - mu[1]).norm() > (requests[0] - requests[1]).norm()
