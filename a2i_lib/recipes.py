@@ -303,7 +303,7 @@ def _lfw() -> dict[str, dict[str, Recipe]]:
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "classifier-faces": _classifier("faces", release_steps=1_500, images=25_000),
-    "classifier-birds": _classifier("birds", release_steps=3_500, images=25_000),
+    "classifier-birds": _classifier("birds", release_steps=4_000, images=25_000),
     "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, release_steps=2_000),
     "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, release_steps=2_000),
     "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, release_steps=18_000),
