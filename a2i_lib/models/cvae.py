@@ -109,6 +109,7 @@ class ShallowCVAE(LatentImageModel):
         in the first layer; a noise picture from the last; a z of pure noise from a wide q.
         """
         first, last = self.encoder[0], self.decoder[-2]
+        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.ConvTranspose2d)
         nn.init.kaiming_normal_(first.weight[:, :3], nonlinearity="relu")  # as if alone
         first.weight[:, 3:] *= 0.05
         last.weight *= 0.2
@@ -118,6 +119,7 @@ class ShallowCVAE(LatentImageModel):
     def posterior(self, x: Tensor, y: Tensor) -> DiagonalGaussian:
         """q(z | x, y) for images (B, 3, H, W) and attributes (B, K)."""
         first, rest = self.encoder[0], self.encoder[1:]
+        assert isinstance(first, nn.Conv2d)
         h = rest(convolve_tiled(first, x - 0.5, y))  # centred, as the attributes are
         return DiagonalGaussian(self.mu(h), self.log_var(h))
 
