@@ -11,7 +11,6 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 export VIRTUAL_ENV := $(abspath $(VENV))
 export UV_NO_CONFIG := 1
-export MPLBACKEND := agg
 
 help:  ## Show this list
 	@echo "The Attribute2Image book"

@@ -188,14 +188,16 @@ def _classifier(world: str, release_steps: int, images: int) -> dict[str, Recipe
     return _profiles(base, gpu=long, release=long)
 
 
-def _auto_encoder(model: str, world: str, sigma: float, release_steps: int) -> dict[str, Recipe]:
+def _auto_encoder(
+    model: str, world: str, sigma: float, steps: int, release_steps: int
+) -> dict[str, Recipe]:
     base = Recipe(
         f"{model}-{world}",
         Drawn(world, n=8_000),
         model,
         {**_QUARTER, "norm": True},
         sigma=sigma,
-        steps=450,
+        steps=steps,
         batch_size=32,
         adam=Adam(rate=2e-3),
         schedule=Schedule("cosine", warmup=100),
@@ -304,11 +306,11 @@ def _lfw() -> dict[str, dict[str, Recipe]]:
 RECIPES: dict[str, dict[str, Recipe]] = {
     "classifier-faces": _classifier("faces", release_steps=1_500, images=25_000),
     "classifier-birds": _classifier("birds", release_steps=4_000, images=25_000),
-    "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, release_steps=2_000),
-    "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, release_steps=2_000),
-    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, release_steps=18_000),
-    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, release_steps=7_500),
-    "discvae-faces": _layered("faces", latent_f=48, latent_b=16, release_steps=10_000),
+    "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, steps=300, release_steps=2_000),
+    "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, steps=300, release_steps=2_000),
+    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, steps=450, release_steps=18_000),
+    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, steps=450, release_steps=7_500),
+    "discvae-faces": _layered("faces", latent_f=48, latent_b=16, release_steps=5_000),
     "discvae-birds": _layered("birds", latent_f=32, latent_b=32, release_steps=10_000),
     **_lfw(),
     **{

@@ -258,6 +258,7 @@ def main() -> None:
 
     out = options.out.resolve()
     check_contents()
+    os.environ.pop("MPLBACKEND", None)  # a kernel that inherits it keeps its figures to itself
     records = [
         execute(chapter, out / "executed", options.profile, options.vary) for chapter in chapters()
     ]

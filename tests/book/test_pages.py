@@ -1,8 +1,10 @@
 """The rendered pages: complete, described, and asking nothing of the outside."""
 
 import json
+import re
 from pathlib import Path
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from notebooks import address, chapters, colab_link
@@ -67,6 +69,27 @@ def test_every_figure_is_described(pages: dict[str, BeautifulSoup]) -> None:
         if len(image.get("alt", "").split()) < 3
     ]
     assert not bare, "set the cell's metadata mystnb.image.alt"
+
+
+def test_every_figure_is_there(pages: dict[str, BeautifulSoup]) -> None:
+    """A cell that draws in any case, and says what its picture shows, has that picture."""
+    for chapter in chapters():
+        page = pages[f"{chapter.stem}.html"]
+        shown = {image.get("alt") for image in page.select(".cell_output img")}
+        promised = {
+            cell.metadata["mystnb"]["image"]["alt"]
+            for cell in nbformat.read(chapter, 4).cells
+            if "image" in cell.metadata.get("mystnb", {})
+            and re.search(r"^figure\b.*= (plots\.|plt\.)", cell.source, re.M)
+        }
+        assert promised and promised <= shown, f"{chapter.stem}: {len(promised - shown)} missing"
+
+
+def test_printed_tables_are_tables(pages: dict[str, BeautifulSoup]) -> None:
+    for name, page in pages.items():
+        raw = [p.text[:60] for p in page.select(".cell_output p") if "| ---" in p.text]
+        assert not raw, f"{name}: {raw}"
+    assert any(page.select(".cell_output table") for page in pages.values())
 
 
 def test_scripts_come_only_where_needed(pages: dict[str, BeautifulSoup]) -> None:
