@@ -1,4 +1,4 @@
-"""`a2i data | train | sample | evaluate`."""
+"""`a2i data | train | sample | evaluate | reproduce`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_train(commands)
     _add_sample(commands)
     _add_evaluate(commands)
+    _add_reproduce(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options) or 0)
@@ -149,6 +150,32 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(metrics, indent=2))
     if options.write:
         print(store_metrics(options.weights, metrics), file=sys.stderr)
+
+
+def _add_reproduce(commands: argparse._SubParsersAction) -> None:
+    from a2i_lib.recipes import PROFILES
+    from a2i_lib.reproduce import TABLES
+
+    parser = commands.add_parser(
+        "reproduce",
+        help="make a paper's table on your copy of its data",
+        description="Trains what a paper's table needs and writes its numbers as JSON, from which "
+        f"a chapter prints. Tables: {', '.join(TABLES)}.",
+    )
+    parser.add_argument("table", help=f"one of {', '.join(TABLES)}")
+    parser.add_argument("--data", type=Path, default=Path("datasets"), help="root of prepared data")
+    parser.add_argument("--profile", default="cpu", help=f"one of {', '.join(PROFILES)}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each")
+    parser.add_argument("--out", type=Path, help="folder (default: where released weights lie)")
+    parser.set_defaults(run=_reproduce)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from a2i_lib.released import folder
+    from a2i_lib.reproduce import reproduce
+
+    out = options.out or folder()
+    print(reproduce(options.table, options.data, options.profile, options.seeds, out))
 
 
 if __name__ == "__main__":

@@ -103,6 +103,59 @@ def layered_negative_elbo(
     return Loss(recon + recon_f + gate_weight * gate + kl_f + kl_b, terms)
 
 
+def weighted_loss(
+    x: Tensor, x_hat: Tensor, q: DiagonalGaussian, p: DiagonalGaussian | None, *, beta: float
+) -> Loss:
+    """Debbagh eq. 9: (1 - beta) * |x - x_hat|^2 + beta * KL(q(z|x,y) || p(z|y)), shape (B,).
+
+    The squared error is summed over channels and pixels. For every sigma the loss equals
+    (1 - beta) * 2 sigma^2 * [recon + w * kl] plus a constant, with recon as in `gaussian_nll` and
+    w = `kl_weight(beta, sigma)`: the objective of a beta-VAE. It has no unit of its own: squared
+    pixel values and nats are added.
+
+    Args:
+        p: None for N(0, I), which is eq. 10.
+        beta: between 0 and 1, neither included.
+
+    Raises:
+        ValueError: beta outside.
+    """
+    _require_beta(beta)
+    error, kl = squared_error(x, x_hat), q.kl(p)
+    terms = {"squared_error": error, "kl": kl, "mse": error / x[0].numel()}
+    return Loss((1 - beta) * error + beta * kl, terms)
+
+
+def kl_weight(beta: float, sigma: float = 1.0) -> float:
+    """The weight w for which Debbagh's eq. 9 has the minimisers of recon + w * kl.
+
+    w = beta / (2 sigma^2 (1 - beta)), where recon = |x - x_hat|^2 / (2 sigma^2) + const is that of
+    a Gaussian with standard deviation sigma. Relative to unit variance that is
+    beta / (2 (1 - beta)), and w = 1, the plain bound, sits at beta = 2/3; relative to
+    sigma^2 = 1/2, where recon is the bare squared error, it is beta / (1 - beta), and the plain
+    bound sits at 1/2.
+
+    Raises:
+        ValueError: beta not between 0 and 1, or sigma not positive.
+    """
+    _require_beta(beta)
+    if sigma <= 0:
+        raise ValueError(f"sigma must be positive, not {sigma}")
+    return beta / (2 * sigma**2 * (1 - beta))
+
+
+def implied_sigma(beta: float) -> float:
+    """The standard deviation of p(x | z, y) for which Debbagh's eq. 9 *is* the plain bound:
+    sqrt(beta / (2 (1 - beta))), in pixel units. `kl_weight(beta, implied_sigma(beta))` is 1.
+    """
+    return math.sqrt(kl_weight(beta))
+
+
+def _require_beta(beta: float) -> None:
+    if not 0 < beta < 1:
+        raise ValueError(f"beta must lie between 0 and 1, not {beta}")
+
+
 def attribute_loss(prediction: Tensor, y: Tensor, scores: Tensor) -> Loss:
     """Loss of an attribute predictor, summed over attributes, shape (B,).
 

@@ -26,6 +26,7 @@ from a2i_lib.training.updates import (
     ElboUpdate,
     GradientUpdate,
     LayeredElboUpdate,
+    WeightedUpdate,
 )
 from a2i_lib.worlds import get_world
 
@@ -77,6 +78,7 @@ class Recipe:
         sigma: standard deviation of p(x | z, y) in pixel units; None for attribute predictors.
         kl_weight: 1 for the variational bound.
         gate_weight: lambda_g of a layered model, 1 for the bound; None for models without layers.
+        beta: trains under Debbagh's eq. 9 instead, which takes neither sigma nor kl_weight.
         steps, batch_size: length of the run.
         adam, schedule, ema: how the weights move.
         augment: applied on the device to training batches.
@@ -91,6 +93,7 @@ class Recipe:
     sigma: float | None = None
     kl_weight: float = 1.0
     gate_weight: float | None = None
+    beta: float | None = None
     steps: int = 400
     batch_size: int = 64
     adam: Adam = Adam(rate=1e-3)
@@ -98,6 +101,10 @@ class Recipe:
     ema: float = 0.999
     augment: Augment | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.beta is not None and self.sigma is not None:
+            raise ValueError(f"recipe {self.name}: beta already says what sigma says; give one")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a card."""
@@ -116,6 +123,8 @@ class Recipe:
     def build_update(self, data: AttributeImages) -> GradientUpdate:
         """Network, objective and optimiser."""
         model = self.build_model(len(data.schema))
+        if self.beta is not None:
+            return WeightedUpdate(model, self.beta, self.adam)
         if self.sigma is None:
             return AttributeUpdate(model, data.schema, self.adam)
         if self.gate_weight is not None:
@@ -221,6 +230,43 @@ def _layered(world: str, latent_f: int, latent_b: int, release_steps: int) -> di
     )
 
 
+def _weighted(network: str, name: str) -> dict[str, Recipe]:
+    """Debbagh's study: beta is one of `BETAS`, chosen with get_recipe(..., beta=0.25).
+
+    The paper names neither latent size nor widths, rate, batch or epochs: those here are ours.
+    """
+    model, settings = _WEIGHTED[network]
+    drawn = name in ("faces", "birds")
+    base = Recipe(
+        f"{network}-beta-{name}",
+        Drawn(name, n=4_000, size=32) if drawn else Prepared(name),
+        model,
+        settings,
+        beta=0.5,
+        steps=250 if drawn and network != "deep" else 150 if drawn else 450,
+        batch_size=32,
+        adam=Adam(rate=3e-3),
+        schedule=Schedule("cosine", warmup=50),
+        ema=0.99,
+    )
+    longer: dict[str, Any] = {"steps": 3_000}
+    full = {**settings, "width": 1.0, "latent": 256 if network == "deep" else 128}
+    large: dict[str, Any] = {"data": Drawn(name, n=20_000)} if drawn else {}
+    return _profiles(
+        base,
+        gpu={**large, "settings": full, "steps": 4_000, "batch_size": 64},
+        release=longer,
+    )
+
+
+BETAS = (0.25, 0.5, 0.75, 0.9)  # Debbagh, section 5.3
+_WEIGHTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "shallow": ("shallow-cvae", {"width": 0.5, "latent": 64}),
+    "prior": ("conditional-prior-cvae", {"width": 0.5, "latent": 64}),
+    "deep": ("cvae", {**_QUARTER, "norm": True}),
+}
+
+
 def _lfw() -> dict[str, dict[str, Recipe]]:
     cvae = Recipe(
         "cvae-lfw",
@@ -257,7 +303,7 @@ def _lfw() -> dict[str, dict[str, Recipe]]:
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "classifier-faces": _classifier("faces", release_steps=1_500, images=25_000),
-    "classifier-birds": _classifier("birds", release_steps=3_500, images=25_000),
+    "classifier-birds": _classifier("birds", release_steps=4_000, images=25_000),
     "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, release_steps=2_000),
     "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, release_steps=2_000),
     "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, release_steps=18_000),
@@ -265,6 +311,11 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "discvae-faces": _layered("faces", latent_f=48, latent_b=16, release_steps=10_000),
     "discvae-birds": _layered("birds", latent_f=32, latent_b=32, release_steps=10_000),
     **_lfw(),
+    **{
+        f"{network}-beta-{name}": _weighted(network, name)
+        for network in _WEIGHTED
+        for name in ("faces", "birds", "celeba", "cub")
+    },
 }
 
 

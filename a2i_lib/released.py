@@ -52,7 +52,7 @@ def load(name: str, schema: AttributeSchema | None = None) -> Release:
     """
     card_path = Path(name) if name.endswith(".json") else folder() / f"{name}.json"
     if not card_path.exists():
-        known = sorted(path.stem for path in card_path.parent.glob("*.json"))
+        known = sorted(path.stem for path in card_path.parent.glob("*.safetensors"))
         close = difflib.get_close_matches(card_path.stem, known, n=1, cutoff=0.4)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise CheckpointError(f"no release {name!r}{hint} (known: {', '.join(known) or 'none'})")

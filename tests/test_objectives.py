@@ -1,10 +1,20 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, Normal, kl_divergence
 
 from a2i_lib.gaussians import DiagonalGaussian
-from a2i_lib.objectives import attribute_loss, gaussian_nll, negative_elbo, squared_error
+from a2i_lib.objectives import (
+    attribute_loss,
+    gaussian_nll,
+    implied_sigma,
+    kl_weight,
+    negative_elbo,
+    squared_error,
+    weighted_loss,
+)
 
 
 def images(seed: int) -> torch.Tensor:
@@ -31,6 +41,59 @@ def test_terms_are_per_image_and_unreduced():
 def test_sigma_must_be_positive():
     with pytest.raises(ValueError, match="sigma"):
         gaussian_nll(images(0), images(1), 0.0)
+
+
+def codes(seed: int = 2) -> DiagonalGaussian:
+    generator = torch.Generator().manual_seed(seed)
+    return DiagonalGaussian(*torch.randn(2, 4, 5, generator=generator))
+
+
+@pytest.mark.parametrize("beta", [0.25, 0.5, 0.75, 0.9])
+def test_the_weighted_loss_is_equation_9_image_by_image(beta):
+    x, x_hat, q, p = images(0), images(1), codes(2), codes(3)
+    loss = weighted_loss(x, x_hat, q, p, beta=beta)
+    error = (x.double() - x_hat.double()).square().sum((1, 2, 3))
+    own, other = (Normal(g.mu.double(), g.sigma.double()) for g in (q, p))
+    expected = (1 - beta) * error + beta * kl_divergence(own, other).sum(1)
+    torch.testing.assert_close(loss.total.double(), expected, rtol=1e-5, atol=0)
+    assert all(term.shape == (4,) for term in loss.terms.values())
+    standard = weighted_loss(x, x_hat, q, None, beta=beta).terms["kl"]  # eq. 10
+    mu, log_var = q.mu.double(), q.log_var.double()
+    printed = -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(1)
+    torch.testing.assert_close(standard.double(), printed, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.1, math.sqrt(0.5), 1.0])
+@pytest.mark.parametrize("beta", [0.25, 0.9])
+def test_equation_9_is_a_bound_with_a_weight_up_to_factor_and_constant(beta, sigma):
+    """Differences between two reconstructions carry no constant."""
+    x, q = images(0).double(), codes()
+    w = kl_weight(beta, sigma)
+    there, here = (
+        weighted_loss(x, x_hat, g, None, beta=beta).total.double()
+        - (1 - beta)
+        * 2
+        * sigma**2
+        * negative_elbo(x, x_hat, g, None, sigma=sigma, kl_weight=w).total.double()
+        for x_hat, g in ((images(1), q), (images(5), codes(6)))
+    )
+    torch.testing.assert_close(there, here, rtol=0, atol=1e-3)
+
+
+def test_the_weight_is_relative_to_a_variance():
+    assert [round(kl_weight(b), 2) for b in (0.25, 0.5, 0.75, 0.9)] == [0.17, 0.5, 1.5, 4.5]
+    assert kl_weight(2 / 3) == pytest.approx(1)  # the plain bound of unit variance
+    assert kl_weight(1 / 2, math.sqrt(0.5)) == pytest.approx(1)  # and that of the bare error
+    for beta in (0.25, 0.9):
+        assert kl_weight(beta, implied_sigma(beta)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, -0.5, 4.0])
+def test_beta_lies_between_its_ends(beta):
+    with pytest.raises(ValueError, match="beta must lie between 0 and 1"):
+        kl_weight(beta)
+    with pytest.raises(ValueError, match="beta must lie between 0 and 1"):
+        weighted_loss(images(0), images(1), codes(), None, beta=beta)
 
 
 def test_attribute_loss_takes_each_kind_its_own_way():

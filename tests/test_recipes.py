@@ -31,6 +31,22 @@ def test_releases_are_the_same_network_as_what_a_chapter_trains():
         )
 
 
+@pytest.mark.parametrize("network", ["shallow", "deep", "prior"])
+def test_beta_reaches_the_loss(network):
+    recipe = get_recipe(f"{network}-beta-faces", "smoke", beta=0.75)
+    data = recipe.load_data(progress=False)
+    update = recipe.build_update(data)
+    batch = next(data.batches("train", 8))
+    terms = update.loss(batch)
+    expected = 0.25 * terms.terms["squared_error"] + 0.75 * terms.terms["kl"]
+    torch.testing.assert_close(terms.total, expected)
+
+
+def test_beta_and_sigma_exclude_each_other():
+    with pytest.raises(ValueError, match="beta already says"):
+        get_recipe("cvae-faces", beta=0.5)
+
+
 def test_unknown_names_are_answered_with_the_closest():
     with pytest.raises(ValueError, match="did you mean cvae-faces"):
         get_recipe("cvae-face")

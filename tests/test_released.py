@@ -10,7 +10,7 @@ from a2i_lib.evaluation.attributes import balanced_accuracy, predict, sample_acc
 from a2i_lib.recipes import get_recipe
 from a2i_lib.worlds import get_world
 
-NAMES = sorted(path.stem for path in released.folder().glob("*.json"))
+NAMES = sorted(path.stem for path in released.folder().glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from a2i_lib.models.classifier import AttributeClassifier
-from a2i_lib.models.cvae import CVAE, ShallowCVAE
+from a2i_lib.models.cvae import CVAE, ConditionalPriorCVAE, ShallowCVAE
 from a2i_lib.models.discvae import DisCVAE
 from a2i_lib.models.vae import VAE
 
@@ -19,6 +19,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "cvae": CVAE,
     "shallow-cvae": ShallowCVAE,
     "discvae": DisCVAE,
+    "conditional-prior-cvae": ConditionalPriorCVAE,
     "classifier": AttributeClassifier,
 }
 
@@ -38,4 +39,13 @@ def build(name: str, attributes: int, size: int, **settings: Any) -> nn.Module:
     return MODELS[name](attributes, size=size, **settings)
 
 
-__all__ = ["CVAE", "MODELS", "VAE", "AttributeClassifier", "DisCVAE", "ShallowCVAE", "build"]
+__all__ = [
+    "CVAE",
+    "MODELS",
+    "VAE",
+    "AttributeClassifier",
+    "ConditionalPriorCVAE",
+    "DisCVAE",
+    "ShallowCVAE",
+    "build",
+]

@@ -1,12 +1,14 @@
-"""The conditional variational auto-encoder: chapter 03.
+"""The conditional variational auto-encoder: chapters 03 and 04.
 
 `CVAE` is Attribute2Image's base model (section 3.1) in its own architecture (section 5, appendix
-B); `ShallowCVAE` is Debbagh's two-layer variant (beta-weighted CVAE, section 4).
+B); `ShallowCVAE` is Debbagh's two-layer variant (beta-weighted CVAE, section 4), and
+`ConditionalPriorCVAE` the same with the prior that Debbagh's eq. 5 has.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from a2i_lib.gaussians import DiagonalGaussian
@@ -65,8 +67,9 @@ class ShallowCVAE(LatentImageModel):
     convolutions.
 
     y is tiled over the image and joined to its channels; joined to z in the decoder. Weights start
-    as in Kaiming's initialisation, biases at 0 (section 4). Channels and latent size are not in
-    the paper: 32, 64 and `latent` here.
+    as in Kaiming's initialisation, biases at 0 (section 4), but for three places where that costs
+    hundreds of steps: see `_start_well`. Channels and latent size are not in the paper: 32, 64 and
+    `latent` here.
 
     Args:
         attributes: K, the length of y.
@@ -98,17 +101,80 @@ class ShallowCVAE(LatentImageModel):
             nn.ConvTranspose2d(c1, 3, 4, 2, 1), nn.Sigmoid(),
         )  # fmt: skip
         self.apply(_kaiming)
+        self._start_well()
+
+    @torch.no_grad()
+    def _start_well(self) -> None:
+        """Where plain Kaiming drowns the image: K planes of -1 and +1 beside three of 0.25 spread
+        in the first layer; a noise picture from the last; a z of pure noise from a wide q.
+        """
+        first, last = self.encoder[0], self.decoder[-2]
+        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.ConvTranspose2d)
+        nn.init.kaiming_normal_(first.weight[:, :3], nonlinearity="relu")  # as if alone
+        first.weight[:, 3:] *= 0.05
+        last.weight *= 0.2
         nn.init.normal_(self.log_var.weight, std=1e-3)  # else exp(log_var) overflows at once
+        nn.init.constant_(self.log_var.bias, -3.0)
 
     def posterior(self, x: Tensor, y: Tensor) -> DiagonalGaussian:
         """q(z | x, y) for images (B, 3, H, W) and attributes (B, K)."""
-        tiled = y[:, :, None, None].expand(-1, -1, *x.shape[-2:])
-        h = self.encoder(torch.cat([x, tiled], 1))
+        first, rest = self.encoder[0], self.encoder[1:]
+        assert isinstance(first, nn.Conv2d)
+        h = rest(convolve_tiled(first, x - 0.5, y))  # centred, as the attributes are
         return DiagonalGaussian(self.mu(h), self.log_var(h))
 
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean of p(x | z, y), shape (B, 3, H, W) in [0, 1]."""
         return self.decoder(torch.cat([z, y], 1)).float()
+
+
+class ConditionalPriorCVAE(ShallowCVAE):
+    """Debbagh's eq. 5 taken at its word: p(z | y) = N(mu(y), diag(sigma^2(y))) from a network.
+
+    One hidden layer; mean and log-variance start at zero, so training starts from N(0, I).
+
+    Args:
+        attributes, latent, width, size: as in `ShallowCVAE`.
+        hidden: neurons of the prior network (the paper describes none).
+    """
+
+    def __init__(
+        self,
+        attributes: int,
+        latent: int = 128,
+        width: float = 1.0,
+        size: int = 64,
+        hidden: int = 64,
+    ) -> None:
+        super().__init__(attributes, latent, width, size)
+        self.embed_prior = AttributeEmbedding(attributes, hidden)
+        self.prior_mu = zero_linear(hidden, latent)
+        self.prior_log_var = zero_linear(hidden, latent)
+
+    def prior(self, y: Tensor) -> DiagonalGaussian:
+        """p(z | y) for attributes (B, K)."""
+        h = self.embed_prior(y)
+        return DiagonalGaussian(self.prior_mu(h), self.prior_log_var(h))
+
+
+def convolve_tiled(layer: nn.Conv2d, x: Tensor, y: Tensor) -> Tensor:
+    """`layer` applied to x (B, C, H, W) joined by y (B, K) tiled over H x W, without the tiling.
+
+    A 3x3 kernel with padding 1 sees a constant tile in nine ways: whole, or cut by one of four
+    edges or corners. Nine products replace H * W: with CUB's 312 attributes, nearly all the work.
+    """
+    channels = x.shape[1]
+    told = F.conv2d(y[:, :, None, None].expand(-1, -1, 3, 3), layer.weight[:, channels:], padding=1)
+    rows, columns = (_edge_middle_edge(n, x.device) for n in x.shape[-2:])
+    seen = F.conv2d(x, layer.weight[:, :channels], layer.bias, padding=1)
+    return seen + told[:, :, rows][:, :, :, columns]
+
+
+def _edge_middle_edge(n: int, device: torch.device) -> Tensor:
+    """0, 1, ..., 1, 2: which of three positions each of n pixels is like."""
+    where = torch.ones(n, dtype=torch.long, device=device)
+    where[0], where[-1] = 0, 2
+    return where
 
 
 def _kaiming(module: nn.Module) -> None:

@@ -17,7 +17,13 @@ from torch import Tensor, nn
 
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.dataset import Batch
-from a2i_lib.objectives import Loss, attribute_loss, layered_negative_elbo, negative_elbo
+from a2i_lib.objectives import (
+    Loss,
+    attribute_loss,
+    layered_negative_elbo,
+    negative_elbo,
+    weighted_loss,
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,24 @@ class LayeredElboUpdate(GradientUpdate):
         return layered_negative_elbo(
             batch.x, batch.mask, made, sigma=self.sigma, gate_weight=self.gate_weight
         )
+
+
+class WeightedUpdate(GradientUpdate):
+    """Minimises Debbagh's weighted loss (eq. 9).
+
+    Args:
+        model: whose forward pass gives `Pass(x_hat, z, q, p)`.
+        beta: weight of the KL term, between 0 and 1; the squared error has 1 - beta.
+        adam: the optimiser's settings.
+    """
+
+    def __init__(self, model: nn.Module, beta: float, adam: Adam | None = None) -> None:
+        super().__init__(model, adam)
+        self.beta = beta
+
+    def loss(self, batch: Batch) -> Loss:
+        x_hat, _, q, p = self._wrapped(batch.x, batch.y)
+        return weighted_loss(batch.x, x_hat, q, p, beta=self.beta)
 
 
 class AttributeUpdate(GradientUpdate):

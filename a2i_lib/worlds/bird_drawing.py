@@ -100,7 +100,7 @@ def nuisance(noise: np.ndarray) -> np.ndarray:
 #: Bill shape -> half its depth at the base, how straight it tapers, bend, hook, flare at the tip.
 BILLS = {
     "curved_(up_or_down)": (0.070, 0.55, 0.50, 0.0, 0.0),
-    "dagger": (0.105, 0.30, 0.0, 0.0, 0.0),
+    "dagger": (0.120, 0.55, 0.0, 0.0, 0.0),
     "hooked": (0.125, 0.10, 0.0, 0.27, 0.0),
     "needle": (0.030, 0.25, 0.0, 0.0, 0.0),
     "spatulate": (0.060, 0.50, 0.0, 0.0, 0.110),
@@ -139,7 +139,7 @@ def _shape(
     """Each bird's row of `table`, moved towards the table's mean where the strength is low."""
     strength = choices[group][2]
     mean = torch.tensor(list(table.values()), dtype=torch.float64).mean(0)
-    return (mean + (_rows(table, choices, group) - mean) * (0.7 + 0.3 * strength)[:, None]).unbind(
+    return (mean + (_rows(table, choices, group) - mean) * (0.85 + 0.15 * strength)[:, None]).unbind(
         1
     )
 

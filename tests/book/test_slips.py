@@ -9,6 +9,7 @@ import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from a2i_lib.models.layers import ImageDecoder, UpConv
+from a2i_lib.worlds import get_world
 
 
 @pytest.fixture(autouse=True)
@@ -174,3 +175,27 @@ def test_slip_26_the_plain_bound_sits_at_two_thirds() -> None:
         return torch.autograd.grad(loss, x_hat)[0]
 
     torch.testing.assert_close(gradient(True), 2 * (1 - beta) * gradient(False))
+
+
+def test_slip_26_another_variance_another_place() -> None:
+    """The plain bound sits where beta / (2 sigma^2 (1 - beta)) is 1: anywhere, for some sigma."""
+    for beta in (0.25, 0.5, 0.9):
+        sigma = math.sqrt(beta / (2 * (1 - beta)))
+        x, x_hat = torch.randn(6), torch.linspace(-1, 1, 6).requires_grad_()
+        loss = (1 - beta) * ((x - x_hat) ** 2).sum() + beta * (x_hat**2).sum()
+        bound = -Normal(x_hat, sigma).log_prob(x).sum() + (x_hat**2).sum()
+        torch.testing.assert_close(
+            torch.autograd.grad(loss, x_hat)[0], beta * torch.autograd.grad(bound, x_hat)[0]
+        )
+
+
+def test_slip_27_no_single_image_is_that_wrong() -> None:
+    values = 178 * 218 * 3
+    assert 70_444 / values == pytest.approx(0.61, abs=0.006)
+    blackest = torch.zeros(values)  # as far from grey as a picture can be
+    assert ((blackest - 0.5) ** 2).mean() == 0.25
+    assert math.ceil(70_444 / values / 0.25) == 3
+
+
+def test_slip_27_a_face_with_two_attributes_is_not_one_hot() -> None:
+    assert get_world("faces").schema.encode("Smiling, Eyeglasses").gt(0).sum() == 2

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from a2i_lib.models import CVAE, ShallowCVAE
+from a2i_lib.models import CVAE, ConditionalPriorCVAE, ShallowCVAE
+from a2i_lib.models.cvae import convolve_tiled
 
 
-@pytest.mark.parametrize("kind", [CVAE, ShallowCVAE])
+@pytest.mark.parametrize("kind", [CVAE, ShallowCVAE, ConditionalPriorCVAE])
 def test_attributes_reach_posterior_and_image(kind):
     torch.manual_seed(0)
     model = kind(5, latent=8, width=0.25, size=32).eval()
@@ -40,7 +41,46 @@ def test_the_shallow_variant_is_debbaghs():
     assert decoder.count(nn.ConvTranspose2d) == 2 and decoder.count(nn.Linear) == 1
     assert isinstance(model.decoder[-1], nn.Sigmoid)
     assert model.encoder[0].in_channels == 3 + 4  # y is tiled over the image
-    biases = [m.bias for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    assert all(not b.any() for b in biases)
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    assert all(not m.bias.any() for m in layers if m is not model.log_var)
     kl = model.posterior(torch.rand(2, 3, 64, 64), torch.ones(2, 4)).kl()
     assert bool(torch.isfinite(kl).all())
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (7, 12), (2, 3)])
+def test_attributes_are_tiled_without_tiling(shape):
+    """Against the plain way, in float64: edges and corners see a part of the tile only."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3 + 5, 6, 3, padding=1).double()
+    x, y = torch.rand(2, 3, *shape).double(), torch.randn(2, 5).double()
+    plain = layer(torch.cat([x, y[:, :, None, None].expand(-1, -1, *shape)], 1))
+    torch.testing.assert_close(convolve_tiled(layer, x, y), plain)
+
+
+def test_the_conditional_prior_starts_standard_and_learns_from_y():
+    torch.manual_seed(0)
+    model = ConditionalPriorCVAE(4, latent=6, width=0.125, size=16)
+    x, y = torch.rand(8, 3, 16, 16), torch.randn(8, 4).sign()
+    start = model.prior(y)
+    assert not start.mu.any() and not start.log_var.any()
+    result = model(x, y)
+    torch.testing.assert_close(result.q.kl(result.p), result.q.kl())
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        result = model(x, y)
+        result.q.kl(result.p).mean().backward()
+        optimizer.step()
+    p = model.prior(y)
+    assert not torch.allclose(p.mu[y[:, 0] > 0].mean(0), p.mu[y[:, 0] < 0].mean(0))
+    assert model.sample(y, 2).shape == (16, 3, 16, 16)
+
+
+def test_the_shallow_encoder_sees_the_image_from_the_start():
+    """With many attributes too: codes of two images differ more than those of two requests."""
+    torch.manual_seed(0)
+    model = ShallowCVAE(312, size=16)
+    x, y = torch.rand(2, 3, 16, 16), torch.randn(2, 312).sign()
+    mu = model.posterior(x, y[:1].expand(2, -1)).mu
+    requests = model.posterior(x[:1].expand(2, -1, -1, -1), y).mu
+    assert (mu[0] - mu[1]).norm() > (requests[0] - requests[1]).norm()
