@@ -99,7 +99,7 @@ def measure(
     judge = load(predictor or (f"classifier-{world}" if world else f"regressor-{data.name}"))
     judge.schema.require_same(release.schema, "the predictor")
     if world:
-        accuracy = sample_accuracy(release.model, judge.model, y, generator)
+        accuracy = sample_accuracy(release.model, judge.model, y, generator, schema=release.schema)
         by_name = {"sample_balanced_accuracy": named(accuracy, release.schema), "samples": len(y)}
         return by_name | _measure_layers(release.model, world, n)
     train = data.tensors("train")[:2]
@@ -163,7 +163,9 @@ def _measure_predictor(release: Release, x: Tensor, y: Tensor) -> dict[str, Any]
             error = (found - reference).pow(2).sum(1).mean()
             rows[units] = {"cosine": float(cosine), "squared_error": float(error)}
         return {"test": rows, "images": len(y)}
-    return {"balanced_accuracy": named(balanced_accuracy(prediction, y), release.schema)}
+    return {
+        "balanced_accuracy": named(balanced_accuracy(prediction, y, release.schema), release.schema)
+    }
 
 
 def named(values: Tensor, schema: AttributeSchema) -> dict[str, float]:

@@ -33,7 +33,7 @@ def test_the_judge_reads_every_attribute_of_fresh_drawings(world):
     judge = released.load(f"classifier-{world}", drawn.schema)
     factors = drawn.sample(2000, HELD_OUT_SEED + 1)
     prediction = predict(judge.model, drawn.render(factors).x)
-    accuracy = balanced_accuracy(prediction, drawn.labels(factors))
+    accuracy = balanced_accuracy(prediction, drawn.labels(factors), drawn.schema)
     assert float(accuracy.nanmean()) >= 0.97
     worst = int(torch.nan_to_num(accuracy, nan=2.0).argmin())
     assert float(accuracy[worst]) >= 0.90, drawn.schema.names[worst]

@@ -28,7 +28,23 @@ def predict(predictor: nn.Module, images: Tensor, batch_size: int = 256) -> Tens
     return torch.cat(parts)
 
 
-def balanced_accuracy(prediction: Tensor, y: Tensor) -> Tensor:
+def one_of_each_group(logits: Tensor, schema: AttributeSchema) -> Tensor:
+    """Logits (N, K) of which just the likeliest member of each group is positive.
+
+    A bird has one bill: where members exclude each other, a reader names one of them. Each
+    member's logit becomes its lead over the best of the others; what is in no group stays.
+    """
+    read = logits.clone()
+    for members in schema.groups.values():
+        best = logits[:, members].topk(2, 1).values  # N, 2
+        leads = logits[:, members] == best[:, :1]
+        read[:, members] = logits[:, members] - torch.where(leads, best[:, 1:], best[:, :1])
+    return read
+
+
+def balanced_accuracy(
+    prediction: Tensor, y: Tensor, schema: AttributeSchema | None = None
+) -> Tensor:
     """Mean of recall and specificity for each attribute, (N, K), (N, K) -> (K,).
 
     0.5 is chance whatever the base rate; plain accuracy rewards never saying "bald". An attribute
@@ -37,7 +53,10 @@ def balanced_accuracy(prediction: Tensor, y: Tensor) -> Tensor:
     Args:
         prediction: logits; above 0 means +1.
         y: -1/+1.
+        schema: where given, one member of each of its groups is read, the likeliest.
     """
+    if schema is not None:
+        prediction = one_of_each_group(prediction, schema)
     on, wanted = (prediction > 0).int(), (y > 0).int()
     labels = y.shape[1]
     recall = multilabel_recall(on, wanted, labels, average=None)
@@ -53,10 +72,11 @@ def sample_accuracy(
     y: Tensor,
     generator: torch.Generator | None = None,
     batch_size: int = 256,
+    schema: AttributeSchema | None = None,
 ) -> Tensor:
     """Balanced accuracy of one sample for each row of y, (N, K) -> (K,)."""
     logits = [predict(predictor, model.sample(part, 1, generator)) for part in y.split(batch_size)]
-    return balanced_accuracy(torch.cat(logits), y)
+    return balanced_accuracy(torch.cat(logits), y, schema)
 
 
 # ---------------------------------------------------------------- Attribute2Image, appendix C

@@ -139,9 +139,9 @@ def _shape(
     """Each bird's row of `table`, moved towards the table's mean where the strength is low."""
     strength = choices[group][2]
     mean = torch.tensor(list(table.values()), dtype=torch.float64).mean(0)
-    return (mean + (_rows(table, choices, group) - mean) * (0.85 + 0.15 * strength)[:, None]).unbind(
-        1
-    )
+    return (
+        mean + (_rows(table, choices, group) - mean) * (0.85 + 0.15 * strength)[:, None]
+    ).unbind(1)
 
 
 def _colour(choices: Choices, group: str) -> Tensor:

@@ -10,6 +10,7 @@ from a2i_lib.evaluation.attributes import (
     best_of,
     blur,
     nearest_neighbours,
+    one_of_each_group,
     raw_scores,
     worst_first,
 )
@@ -75,3 +76,15 @@ def test_appendix_c_has_all_rows_and_the_regressor_reads_the_photographs():
     assert list(table) == ["regressor", "NN", "NN blur", "model"]
     assert table["regressor"].row["squared_error"] == pytest.approx(0, abs=1e-9)
     assert table["NN"].row["squared_error"] == pytest.approx(0, abs=1e-9)  # same rows in both
+
+
+def test_one_member_of_each_group_is_read():
+    schema = AttributeSchema(
+        [Attribute(f"bill::{m}", "one-hot", "bill") for m in "abc"] + [Attribute("crest")]
+    )
+    logits = torch.tensor([[-3.0, -1.0, -2.0, -5.0], [4.0, 1.0, 3.0, 2.0]])
+    expected = torch.tensor([[-2.0, 1.0, -1.0, -5.0], [1.0, -3.0, -1.0, 2.0]])
+    torch.testing.assert_close(one_of_each_group(logits, schema), expected)
+    y = torch.tensor([[-1.0, 1, -1, -1], [1.0, -1, -1, 1]])
+    assert balanced_accuracy(logits, y, schema)[:2].tolist() == [1, 1]
+    assert balanced_accuracy(logits, y)[1] == 0  # without the groups: never, and always wrongly
