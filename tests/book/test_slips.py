@@ -43,6 +43,22 @@ def test_slip_1_a_mean_of_layers_survives_rescaling() -> None:
     torch.testing.assert_close(mixed_after, 2 * mixed - 1)
 
 
+def test_slip_1_cut_out_after_scaling_a_sum_holds_there_too() -> None:
+    x_f, x_b, g = layers()
+    x = (1 - g) * x_f + g * x_b
+    cut_after = (1 - g) * (2 * x_f - 1)  # its outside is 0, mid-grey
+    torch.testing.assert_close(cut_after + g * (2 * x_b - 1), 2 * x - 1)
+
+
+def test_slip_2_a_bound_with_a_weight_passes_what_it_should_bound() -> None:
+    """One gate pixel, two latents: the largest value over q is log sum p(z) p(g | z)^lambda."""
+    s, prior = torch.tensor([0.9, 0.2]), torch.tensor([0.5, 0.5])
+    log_p_g = (prior * s).sum().log()
+    largest = {weight: (prior * s**weight).sum().log() for weight in (0.3, 1.0)}
+    torch.testing.assert_close(largest[1.0], log_p_g)
+    assert largest[0.3] > log_p_g + 0.3
+
+
 def test_slip_2_a_power_of_a_probability_does_not_sum_to_one() -> None:
     s = torch.linspace(0.1, 0.9, 9)
 
