@@ -96,7 +96,8 @@ def fold_solutions(notebook: NotebookNode) -> None:
             cell.metadata.update(
                 cellView="form",
                 jupyter={"source_hidden": True},
-                mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide it"},
+                mystnb=cell.metadata.get("mystnb", {})  # with the picture's description
+                | {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide it"},
             )
 
 
