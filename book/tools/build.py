@@ -65,8 +65,8 @@ def input_files() -> Iterator[Path]:
 
 
 def digest(notebook: NotebookNode, parameters: dict[str, object]) -> str:
-    """SHA-256 over everything that decides what the chapter's run gives."""
-    cells = [(cell.cell_type, cell.source, tags(cell)) for cell in notebook.cells]
+    """SHA-256 over everything that decides what the chapter's run gives, and how it is shown."""
+    cells = [(cell.cell_type, cell.source, cell.metadata) for cell in notebook.cells]
     total = hashlib.sha256(json.dumps([cells, parameters, sys.version]).encode())
     for file in input_files():
         total.update(str(file.relative_to(ROOT)).encode())

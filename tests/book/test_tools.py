@@ -66,8 +66,11 @@ def test_digest_follows_notebook_and_parameters(chapter: nbformat.NotebookNode) 
     assert build.digest(chapter, {"seed": 1}) != first
     chapter.cells[1].outputs = []
     assert build.digest(chapter, {"seed": 0}) == first
+    chapter.cells[1].metadata["mystnb"] = {"image": {"alt": "A line that rises."}}
+    described = build.digest(chapter, {"seed": 0})
+    assert described != first
     chapter.cells[1].source = "1 + 2"
-    assert build.digest(chapter, {"seed": 0}) != first
+    assert build.digest(chapter, {"seed": 0}) not in (first, described)
 
 
 def test_digest_follows_library_checkpoints_and_lock(
