@@ -19,10 +19,12 @@ from a2i_lib.evaluation.attributes import (
     raw_scores,
     sample_accuracy,
 )
-from a2i_lib.evaluation.layers import gate_iou, leakage
-from a2i_lib.evaluation.likelihood import held_out_bound
+from a2i_lib.evaluation.counterfactual import add_attribute
+from a2i_lib.evaluation.layers import edit_leakage, gate_iou, latent_leakage
+from a2i_lib.evaluation.rate import rate_distortion
 from a2i_lib.models import VAE, DisCVAE
 from a2i_lib.models.classifier import AttributeClassifier
+from a2i_lib.models.vae import LatentImageModel
 from a2i_lib.recipes import Drawn, Recipe, get_recipe
 from a2i_lib.released import Release, folder, load
 from a2i_lib.training.checkpoint import save_release, write_whole
@@ -92,16 +94,14 @@ def measure(
         return _measure_predictor(release, x, y)
     generator = torch.Generator().manual_seed(seed)
     if isinstance(release.model, VAE):
-        assert recipe.sigma is not None, "an auto-encoder's recipe has a sigma"
-        bound = held_out_bound(release.model, x.float() / 255, y, recipe.sigma, generator)
-        return {"held_out": bound, "images": len(x)}
+        return {"held_out": rate_distortion(release.model, x, y, generator).row, "images": len(x)}
     world = recipe.data.world if isinstance(recipe.data, Drawn) else None
     judge = load(predictor or (f"classifier-{world}" if world else f"regressor-{data.name}"))
     judge.schema.require_same(release.schema, "the predictor")
     if world:
         accuracy = sample_accuracy(release.model, judge.model, y, generator, schema=release.schema)
         by_name = {"sample_balanced_accuracy": named(accuracy, release.schema), "samples": len(y)}
-        return by_name | _measure_layers(release.model, world, n)
+        return by_name | _measure_layers(release.model, world, n, generator)
     train = data.tensors("train")[:2]
     table = {}
     for units, convert in _units(release.schema).items():
@@ -110,27 +110,30 @@ def measure(
     return {"appendix_c": table, "references": len(y), "samples_each": 10}
 
 
-def _measure_layers(model: torch.nn.Module, name: str, n: int) -> dict[str, Any]:
+def _measure_layers(
+    model: LatentImageModel, name: str, n: int, generator: torch.Generator
+) -> dict[str, Any]:
     """Of a drawn world's model: leakage, over all attributes, and the gate's IoU where there is a
     gate. Means over pictures never trained on.
     """
     world = get_world(name)
-    factors = world.sample(min(n, 500), HELD_OUT_SEED)
-    found: dict[str, Any] = {}
-    if isinstance(model, DisCVAE):
-        drawn = world.render(factors, model.size)
-        iou = gate_iou(model, drawn.x, world.labels(factors), drawn.mask)
-        found["gate_iou"] = {"mean": float(iou.mean()), "worst": float(iou.min())}
-    generator = torch.Generator().manual_seed(0)
-    by_attribute = [
-        leakage(model, world, factors[:100], attribute, model.size, generator)  # type: ignore[arg-type]
-        for attribute in world.schema.names
-    ]
-    for kind in ("y", "z_f", "z_b", "wanted"):
-        mean = torch.stack([getattr(one, kind) for one in by_attribute]).nanmean()
-        if not bool(mean.isnan()):
-            found.setdefault("leakage", {})[kind] = float(mean)
-    return found
+    few, factors = (world.sample(k, HELD_OUT_SEED) for k in (100, min(n, 500)))
+    moved = []
+    for attribute in world.schema.names:
+        added = add_attribute(world, few, attribute, model.size)
+        moved.append([float(part.nanmean()) for part in edit_leakage(model, added)])
+    background, wanted = torch.tensor(moved).nanmean(0).tolist()
+    leakage = {"y": background, "wanted": wanted}
+    if not isinstance(model, DisCVAE):
+        return {"leakage": leakage}
+    drawn, y = world.render(factors, model.size), world.labels(factors)
+    iou = gate_iou(model, drawn.x, y, drawn.mask)
+    by_latent = latent_leakage(model, drawn.x, y, drawn.mask, generator)
+    leakage |= {k: float(v.nanmean()) for k, v in zip(("z_f", "z_b"), by_latent, strict=True)}
+    return {
+        "leakage": leakage,
+        "gate_iou": {"mean": float(iou.mean()), "worst": float(iou.min())},
+    }
 
 
 def _held_out(recipe: Recipe, root: Path, n: int) -> AttributeImages:

@@ -116,7 +116,6 @@ def _descend(
     adam = torch.optim.Adam([z], lr)
     best, lowest = z.detach().clone(), z.new_full((len(z),), torch.inf)
     curves: list[Tensor] = []
-    falls = lowest.clone()
     for step in trange(steps + 1, desc="inferring z", disable=not progress, leave=False):
         now = energy(z)
         (z.grad,) = torch.autograd.grad(now.sum(), z)
@@ -125,17 +124,21 @@ def _descend(
         best = torch.where(better[:, None], z.detach(), best)
         lowest = torch.where(better, now, lowest)
         curves.append(now)
-        if step % WINDOW == 0 and step:
-            before, falls = falls, lowest
-            if bool((before - falls < tolerance * falls).all()):
-                break
-        if step < steps:
-            adam.step()
+        settled = step % WINDOW == 0 and step and _stopped(torch.stack(curves), tolerance).all()
+        if step == steps or settled:
+            break
+        adam.step()
     kept = torch.stack(curves)  # T, R * B
-    earlier = kept[: max(1, len(kept) - WINDOW)].amin(0)
-    still = earlier - lowest < tolerance * lowest
     winner = lowest.view(-1, images).argmin(0) * images + torch.arange(images, device=z.device)
-    return Inferred(best[winner], kept[:, winner], still[winner])
+    return Inferred(best[winner], kept[:, winner], _stopped(kept, tolerance)[winner])
+
+
+def _stopped(energy: Tensor, tolerance: float) -> Tensor:
+    """Whose lowest energy (T, N) fell by less than a share `tolerance` in the last `WINDOW` steps:
+    (N,) bool.
+    """
+    lowest, before = energy.amin(0), energy[: max(1, len(energy) - WINDOW)].amin(0)
+    return before - lowest < tolerance * lowest
 
 
 @torch.no_grad()
@@ -219,8 +222,7 @@ def _start(
     if start == "prior":
         return prior.mu
     with torch.no_grad():
-        given = (x, y) if mask is None else (x, y, mask)
-        return model.posterior(*given).mu  # type: ignore[operator]
+        return model.encode(x, y, mask)  # type: ignore[operator]
 
 
 def _check(

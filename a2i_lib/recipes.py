@@ -171,7 +171,7 @@ def _paper(latent: int = 256) -> dict[str, Any]:
 _QUARTER = {"width": 0.25, "latent": 64, "dropout": 0.0}
 
 
-def _classifier(world: str, release_steps: int, images: int) -> dict[str, Recipe]:
+def _classifier(world: str, release_steps: int) -> dict[str, Recipe]:
     base = Recipe(
         f"classifier-{world}",
         Drawn(world, n=10_000, seed=100),
@@ -184,7 +184,7 @@ def _classifier(world: str, release_steps: int, images: int) -> dict[str, Recipe
         ema=0.99,
         augment=Augment(gain=0.03),
     )
-    long = {"data": Drawn(world, n=images, seed=100), "steps": release_steps}
+    long = {"data": Drawn(world, n=25_000, seed=100), "steps": release_steps}
     return _profiles(base, gpu=long, release=long)
 
 
@@ -304,8 +304,8 @@ def _lfw() -> dict[str, dict[str, Recipe]]:
 
 
 RECIPES: dict[str, dict[str, Recipe]] = {
-    "classifier-faces": _classifier("faces", release_steps=1_500, images=25_000),
-    "classifier-birds": _classifier("birds", release_steps=4_000, images=25_000),
+    "classifier-faces": _classifier("faces", release_steps=1_500),
+    "classifier-birds": _classifier("birds", release_steps=4_000),
     "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, steps=300, release_steps=2_000),
     "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, steps=300, release_steps=2_000),
     "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, steps=450, release_steps=18_000),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.functional.classification import multilabel_recall, multilabel_specificity
+from torchmetrics.functional.classification import binary_recall, binary_specificity
 from tqdm.auto import tqdm
 
 from a2i_lib.attributes import AttributeSchema
@@ -58,9 +58,10 @@ def balanced_accuracy(
     if schema is not None:
         prediction = one_of_each_group(prediction, schema)
     on, wanted = (prediction > 0).int(), (y > 0).int()
-    labels = y.shape[1]
-    recall = multilabel_recall(on, wanted, labels, average=None)
-    specificity = multilabel_specificity(on, wanted, labels, average=None)
+    recall, specificity = (
+        torch.stack([measure(*column) for column in zip(on.T, wanted.T, strict=True)])
+        for measure in (binary_recall, binary_specificity)
+    )
     both = (wanted.amax(0) == 1) & (wanted.amin(0) == 0)
     return torch.where(both, (recall + specificity) / 2, torch.nan)
 

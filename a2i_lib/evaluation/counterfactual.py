@@ -16,14 +16,26 @@ class Addition:
     """Subjects without an attribute, and the same subjects with it.
 
     Attributes:
-        x, y: images (N, 3, H, W) in [0, 1] and labels (N, K) before.
-        x_true, y_true: after. An attribute that excludes others turns them off, in both.
+        x, y, mask: images (N, 3, H, W) in [0, 1], labels (N, K) and masks (N, 1, H, W) before.
+        x_true, y_true, mask_true: after. An attribute that excludes others turns them off.
     """
 
     x: Tensor
     y: Tensor
+    mask: Tensor
     x_true: Tensor
     y_true: Tensor
+    mask_true: Tensor
+
+    @property
+    def background(self) -> Tensor:
+        """Pixels that are wholly background before and after, (N, 1, H, W): nothing moves there."""
+        return (self.mask < 0.01) & (self.mask_true < 0.01)
+
+    @property
+    def changed(self) -> Tensor:
+        """Pixels that the attribute changes, by more than 0.02 in a channel, (N, 1, H, W)."""
+        return (self.x_true - self.x).abs().amax(1, keepdim=True) > 0.02
 
     @property
     def squared_change(self) -> Tensor:
@@ -43,10 +55,10 @@ def add_attribute(world: World, factors: Factors, attribute: str, size: int = 64
         raise ValueError(f"{attribute}: all {len(factors)} subjects have it already")
     before = factors[lacking]
     after = world.counterfactual(before, attribute, True)
+    drawn, redrawn = world.render(before, size), world.render(after, size)
     return Addition(
-        world.render(before, size).x, world.labels(before),
-        world.render(after, size).x, world.labels(after),
-    )  # fmt: skip
+        drawn.x, world.labels(before), drawn.mask, redrawn.x, world.labels(after), redrawn.mask
+    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,7 @@ class EditError:
 @torch.no_grad()
 def edit_error(model: LatentImageModel, added: Addition) -> EditError:
     """How far a model's edit lands from the truth; z is the mean of q(z | x, y) throughout."""
-    z = model.posterior(added.x, added.y).mu
+    z = model.encode(added.x, added.y, added.mask)
     before, after = model.decode(z, added.y), model.decode(z, added.y_true)
     candidates = added.x, (added.x + after - before).clamp(0, 1), before, after
     return EditError(*((c - added.x_true).abs().flatten(1).mean(1) for c in candidates))

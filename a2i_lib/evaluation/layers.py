@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from a2i_lib.evaluation.counterfactual import Addition
 from a2i_lib.models.discvae import DisCVAE
 from a2i_lib.models.vae import LatentImageModel
-from a2i_lib.worlds import Factors, Rendered, World
 
 
 def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
@@ -33,101 +31,47 @@ def mean_where(change: Tensor, where: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode(model: LatentImageModel, drawn: Rendered, y: Tensor) -> Tensor:
-    """The mean of q(z | x, y), with the mask where the model asks for one: (B, Z)."""
-    if isinstance(model, DisCVAE):
-        return model.posterior(drawn.x, y, drawn.mask).mu
-    return model.posterior(drawn.x, y).mu
-
-
-@torch.no_grad()
 def gate_iou(model: DisCVAE, x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
     """IoU of the subject in reconstructions, where 1 - g > 1/2, with the true mask: (B,)."""
-    layers = model.decode_layers(model.posterior(x, y, mask).mu, y)
+    layers = model.decode_layers(model.encode(x, y, mask), y)
     return intersection_over_union(1 - layers.g, mask)
 
 
-@dataclass(frozen=True)
-class Leakage:
-    """Mean absolute change of pixels that should stand still, in pixel units, (B,) each.
+@torch.no_grad()
+def edit_leakage(model: LatentImageModel, added: Addition) -> tuple[Tensor, Tensor]:
+    """What switching an attribute on moves, z held: mean absolute change, in pixel units.
 
-    Attributes:
-        y: of the background, when one attribute changes and z is held.
-        z_f: of the background, when z_f is redrawn (layered models and the renderer; else NaN).
-        z_b: of the foreground, when z_b is redrawn (likewise).
-        wanted: of the pixels that the true attribute changes: what an edit is for.
+    Which pixels are background is taken from the truth, before and after, so that models with and
+    without layers are measured by one rule. The renderer's own answers are those of
+    ``added.x_true - added.x``.
+
+    Returns:
+        Of the background, where nothing should move; and of the pixels that the attribute truly
+        changes, without which the first means nothing. (N,) each.
     """
-
-    y: Tensor
-    z_f: Tensor
-    z_b: Tensor
-    wanted: Tensor
-
-
-def _apart(before: Rendered, after: Rendered) -> Tensor:
-    """Pixels that are wholly background in both pictures, (B, 1, H, W)."""
-    return (before.mask < 0.01) & (after.mask < 0.01)
+    z = model.encode(added.x, added.y, added.mask)
+    change = model.decode(z, added.y_true) - model.decode(z, added.y)
+    return mean_where(change, added.background), mean_where(change, added.changed)
 
 
 @torch.no_grad()
-def leakage(
-    model: LatentImageModel,
-    world: World,
-    factors: Factors,
-    attribute: str,
-    size: int = 64,
-    generator: torch.Generator | None = None,
-) -> Leakage:
-    """Encodes drawn pictures, changes one thing, and looks where nothing should move.
+def latent_leakage(
+    model: DisCVAE, x: Tensor, y: Tensor, mask: Tensor, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """How much one layer moves when the latent of the other is redrawn from the prior.
 
-    Which pixels are background is taken from the truth, before and after the attribute's true
-    counterfactual, so that models without layers are measured by the same rule. When z_f is redrawn
-    the subject moves, and the model's own gates say what is background in both pictures; when z_b
-    is redrawn the foreground is where the gate is shut.
+    With z_f the figure itself moves, so the model's own gate says where background is, before and
+    after; and where the foreground is.
 
-    Raises:
-        UnknownAttribute: the world has no such attribute.
+    Returns:
+        Mean absolute change, in pixel units, (N,) each: of the background by z_f, of the
+        foreground by z_b.
     """
-    flipped = _flip(world, factors, attribute)
-    before, after = world.render(factors, size), world.render(flipped, size)
-    y, y_after = world.labels(factors), world.labels(flipped)
-    z = encode(model, before, y)
-    at_rest = model.decode(z, y)
-    change = model.decode(z, y_after) - at_rest
-    moved = ((after.x - before.x).abs().amax(1, keepdim=True) > 0.02) & ~_apart(before, after)
-    nothing = torch.full((len(z),), torch.nan)
-    by_z_f, by_z_b = nothing, nothing
-    if isinstance(model, DisCVAE):
-        drawn_z = model.prior(y).rsample(generator)
-        (z_f, z_b), (other_f, other_b) = model.split(z), model.split(drawn_z)
-        rest, moved_f = (
-            model.decode_layers(torch.cat([front, z_b], 1), y) for front in (z_f, other_f)
-        )
-        open_gate = (rest.g > 0.99) & (moved_f.g > 0.99)
-        by_z_f = mean_where(moved_f.x - rest.x, open_gate)
-        moved_b = model.decode(torch.cat([z_f, other_b], 1), y)
-        by_z_b = mean_where(moved_b - at_rest, rest.g < 0.01)
-    return Leakage(
-        mean_where(change, _apart(before, after)), by_z_f, by_z_b, mean_where(change, moved)
+    z_f, z_b = model.split(model.encode(x, y, mask))
+    other_f, other_b = model.split(model.prior(y).rsample(generator))
+    rest, by_f, by_b = (
+        model.decode_layers(torch.cat(z, 1), y)
+        for z in ((z_f, z_b), (other_f, z_b), (z_f, other_b))
     )
-
-
-def true_leakage(world: World, factors: Factors, attribute: str, size: int = 64) -> Tensor:
-    """`Leakage.y` of the renderer itself, (B,): zero, if the world keeps its word."""
-    before = world.render(factors, size)
-    after = world.render(_flip(world, factors, attribute), size)
-    return mean_where(after.x - before.x, _apart(before, after))
-
-
-def _flip(world: World, factors: Factors, attribute: str) -> Factors:
-    """Each subject with the attribute if it lacks it; without, if it has it and can do without.
-
-    A one-hot member cannot be taken away, only given: subjects that have it keep it.
-    """
-    position = world.schema.index(attribute)
-    has = world.labels(factors)[:, position] > 0
-    given = world.counterfactual(factors, attribute, True)
-    if world.schema[position].group is not None:
-        return given
-    taken = world.counterfactual(factors, attribute, False)
-    return Factors(torch.where(has[:, None], taken.attributes, given.attributes), factors.nuisance)
+    open_gate = (rest.g > 0.99) & (by_f.g > 0.99)
+    return mean_where(by_f.x - rest.x, open_gate), mean_where(by_b.x - rest.x, rest.g < 0.01)

@@ -126,6 +126,10 @@ class DisCVAE(LatentImageModel):
             torch.cat([q_f.mu, q_b.mu], 1), torch.cat([q_f.log_var, q_b.log_var], 1)
         )
 
+    def encode(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The mean of `posterior`, (B, latent)."""
+        return self.posterior(x, y, mask).mu
+
     def decode_layers(self, z: Tensor, y: Tensor) -> Layers:
         """The layers that z (B, latent) and y (B, K) stand for (section 3.2, steps 2 and 3)."""
         z_f, z_b = self.split(z)
@@ -142,6 +146,8 @@ class DisCVAE(LatentImageModel):
         z_f = q_f.rsample()
         q_b = self.posterior_b(z_f, x, y)
         layers = self.decode_layers(torch.cat([z_f, q_b.rsample()], 1), y)
-        p = self.prior(y)
-        return LayeredPass(layers, q_f, q_b, *(DiagonalGaussian(*pair) for pair in zip(
-            self.split(p.mu), self.split(p.log_var), strict=True)))  # fmt: skip
+        p_f, p_b = (
+            DiagonalGaussian.standard(len(y), latent, like=y)
+            for latent in (self.latent_f, self.latent_b)
+        )
+        return LayeredPass(layers, q_f, q_b, p_f, p_b)

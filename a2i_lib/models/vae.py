@@ -32,7 +32,8 @@ class LatentImageModel(nn.Module):
     otherwise.
     """
 
-    latent: int
+    latent: int  # dimensions of z
+    size: int  # height and width of images, in pixels
 
     def posterior(self, x: Tensor, y: Tensor) -> DiagonalGaussian:
         """q(z | x, y) for images (B, 3, H, W) and attributes (B, K)."""
@@ -45,6 +46,12 @@ class LatentImageModel(nn.Module):
     def prior(self, y: Tensor) -> DiagonalGaussian:
         """p(z | y), here N(0, I) (Attribute2Image, section 3.1)."""
         return DiagonalGaussian.standard(len(y), self.latent, like=y)
+
+    def encode(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The mean of q(z | x, y), (B, Z). A model whose recognition sees masks needs `mask`,
+        (B, 1, H, W); others pass it by.
+        """
+        return self.posterior(x, y).mu
 
     def forward(self, x: Tensor, y: Tensor) -> Pass:
         """Encode, draw z once by reparameterisation, decode."""

@@ -57,7 +57,10 @@ class SampleSwitches(widgets.VBox):
         )
         self.switches = [_switch(name.replace("_", " "), ("off", "on")) for name in names]
         self.who = _switch("people", [str(i + 1) for i in range(groups)])
-        self.leaves = [_picture() for _ in range(groups * len(self.requests))]
+        wide = widgets.Layout(width="100%", max_width="640px")
+        self.leaves = [
+            widgets.Image(format="jpeg", layout=wide) for _ in range(groups * len(self.requests))
+        ]
         self.links: list[widgets.Widget] = []
         self.draw()
         fresh = widgets.Button(
@@ -125,10 +128,3 @@ def _switch(name: str, options: Sequence[str]) -> widgets.ToggleButtons:
         description=name,
         style={"button_width": "3em", "description_width": "9em"},
     )
-
-
-def _picture() -> widgets.Image:
-    return widgets.Image(format="jpeg", layout=_WIDE)
-
-
-_WIDE = widgets.Layout(width="100%", max_width="640px")

@@ -17,12 +17,13 @@ from a2i_lib.evaluation.attributes import (
 from a2i_lib.models import CVAE
 
 
-def test_balanced_accuracy_matches_scikit_learn():
+@pytest.mark.parametrize("attributes", [1, 4])
+def test_balanced_accuracy_matches_scikit_learn(attributes):
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(200, 4, generator=generator)
-    y = (torch.rand(200, 4, generator=generator) < 0.2) * 2.0 - 1
+    logits = torch.randn(200, attributes, generator=generator)
+    y = (torch.rand(200, attributes, generator=generator) < 0.2) * 2.0 - 1
     ours = balanced_accuracy(logits, y)
-    for k in range(4):
+    for k in range(attributes):
         theirs = balanced_accuracy_score(y[:, k] > 0, logits[:, k] > 0)
         assert float(ours[k]) == pytest.approx(theirs, abs=1e-6)
 

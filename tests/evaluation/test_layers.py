@@ -3,15 +3,16 @@
 import pytest
 import torch
 
+from a2i_lib.evaluation.counterfactual import add_attribute
 from a2i_lib.evaluation.layers import (
+    edit_leakage,
     gate_iou,
     intersection_over_union,
-    leakage,
+    latent_leakage,
     mean_where,
-    true_leakage,
 )
 from a2i_lib.gaussians import DiagonalGaussian
-from a2i_lib.models import CVAE, DisCVAE
+from a2i_lib.models import DisCVAE
 from a2i_lib.models.vae import LatentImageModel
 from a2i_lib.worlds import get_world
 
@@ -37,7 +38,10 @@ def test_mean_where_by_hand():
 )
 def test_the_renderer_leaks_nothing(world, attribute):
     drawn = get_world(world)
-    assert float(true_leakage(drawn, drawn.sample(6, 1), attribute, 32).nan_to_num().max()) < 1e-5
+    added = add_attribute(drawn, drawn.sample(12, 1), attribute, 32)
+    change = added.x_true - added.x
+    assert float(mean_where(change, added.background).nan_to_num().max()) < 1e-5
+    assert float(mean_where(change, added.changed).min()) > 0.01
 
 
 class Bright(LatentImageModel):
@@ -54,23 +58,41 @@ class Bright(LatentImageModel):
 
 def test_a_model_that_changes_everything_leaks_what_it_changes():
     world = get_world("faces")
-    attribute = world.schema.names[0]
-    found = leakage(Bright(), world, world.sample(5, 2), attribute, 32)
-    torch.testing.assert_close(found.y, torch.full((5,), 0.2))
-    assert bool(found.z_f.isnan().all()) and bool(found.z_b.isnan().all())
+    added = add_attribute(world, world.sample(5, 2), world.schema.names[0], 32)
+    background, wanted = edit_leakage(Bright(), added)
+    torch.testing.assert_close(background, torch.full_like(background, 0.2))
+    torch.testing.assert_close(wanted, torch.full_like(wanted, 0.2))
 
 
-def test_a_layered_model_is_measured_in_all_three_ways():
+@pytest.fixture
+def layered():
+    """A model of the faces world, and drawings with their labels."""
     torch.manual_seed(0)
     world = get_world("faces")
     model = DisCVAE(len(world.schema), latent_f=4, latent_b=4, width=0.125, size=32).eval()
-    drawn = world.render(world.sample(4, 3), 32)
-    y = world.labels(world.sample(4, 3))
+    factors = world.sample(4, 3)
+    return model, world.render(factors, 32), world.labels(factors)
+
+
+def test_the_gates_overlap_is_a_share(layered):
+    model, drawn, y = layered
     iou = gate_iou(model, drawn.x, y, drawn.mask)
     assert iou.shape == (4,) and bool(((iou >= 0) & (iou <= 1)).all())
-    # a gate that is open everywhere: y and z_f cannot touch anything but the foreground's rest
+
+
+def test_an_open_gate_and_a_black_figure_leave_nothing_to_leak(layered):
+    model, drawn, y = layered
     model.decoder_f.stack[-1].bias.data = torch.tensor([-20.0, -20.0, -20.0, 20.0])
-    found = leakage(model, world, world.sample(4, 3), "Eyeglasses", 32)
-    assert float(found.y.max()) < 1e-4 and float(found.z_f.max()) < 1e-4
-    plain = CVAE(len(world.schema), latent=4, width=0.125, size=32).eval()
-    assert bool(leakage(plain, world, world.sample(4, 3), "Eyeglasses", 32).z_f.isnan().all())
+    world = get_world("faces")
+    added = add_attribute(world, world.sample(4, 3), "Eyeglasses", 32)
+    assert float(edit_leakage(model, added)[0].max()) < 1e-4
+    by_z_f, by_z_b = latent_leakage(model, drawn.x, y, drawn.mask)
+    assert float(by_z_f.max()) < 1e-4 and bool(by_z_b.isnan().all())
+
+
+def test_a_shut_gate_hides_whatever_the_background_does(layered):
+    model, drawn, y = layered
+    model.decoder_f.stack[-1].bias.data = torch.tensor([0.0, 0.0, 0.0, -20.0])
+    model.decoder_b.stack[-1].weight.data.mul_(100)  # a background that z_b moves a lot
+    by_z_f, by_z_b = latent_leakage(model, drawn.x, y, drawn.mask)
+    assert float(by_z_b.max()) < 1e-4 and bool(by_z_f.isnan().all())

@@ -41,7 +41,7 @@ def test_strips_are_linked_in_the_browser(box):
     state = embed_data(views=[box])["manager_state"]["state"]
     links = [s["state"] for s in state.values() if s["model_name"] == "LinkModel"]
     linked = {link["target"][0].removeprefix("IPY_MODEL_") for link in links}
-    assert {stack.model_id for stack in stacks(box)} <= linked
+    assert {stack.model_id for stack in stacks(box)} == linked
     assert all(link["source"][1] == "index" for link in links)
 
 
