@@ -218,6 +218,20 @@ def appendix_c(
         in the paper; "NN of n", the n nearest photographs, which have as many tries as the model;
         and "regressor blur", what a blur alone does to true pictures.
     """
+    read = read_appendix_c(model, predictor, train, test, n, generator, progress)
+    return agreement(read, test[1], units)
+
+
+def read_appendix_c(
+    model: LatentImageModel,
+    predictor: nn.Module,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    n: int = 10,
+    generator: torch.Generator | None = None,
+    progress: bool = True,
+) -> dict[str, Tensor]:
+    """What the predictor reads for each row of `appendix_c`, before any comparison: (N * n, K)."""
     (train_x, train_y), (test_x, test_y) = train, test
 
     def nearest(part: Tensor, tries: int = 1) -> Tensor:
@@ -233,7 +247,14 @@ def appendix_c(
     read = {"regressor": predict(predictor, test_x), "regressor blur": torch.cat(softened)}
     for name, source in sources.items():
         read[name] = read_back(source, predictor, test_y, progress=progress)
-    return {name: similarity(units(found), units(test_y)) for name, found in read.items()}
+    return read
+
+
+def agreement(
+    read: dict[str, Tensor], y: Tensor, units: Callable[[Tensor], Tensor]
+) -> dict[str, Similarity]:
+    """`similarity` of what was read with y (N, K), row by row, in the units wanted."""
+    return {name: similarity(units(found), units(y)) for name, found in read.items()}
 
 
 # Student's t at 97.5 %, for 1, 2, ... degrees of freedom: how far the mean of few runs may stray.
