@@ -205,7 +205,7 @@ def appendix_c(
     generator: torch.Generator | None = None,
     progress: bool = True,
 ) -> dict[str, Similarity]:
-    """All rows of Attribute2Image's Table 2 that this book can rebuild, and three that it lacks.
+    """All rows of Attribute2Image's Table 2 that this book can rebuild, and two that it lacks.
 
     Args:
         train, test: images uint8 (N, 3, H, W) and y (N, K) of the two splits.
