@@ -167,15 +167,29 @@ def _add_reproduce(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--profile", default="cpu", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each")
     parser.add_argument("--out", type=Path, help="folder (default: where released weights lie)")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        help="where trained weights are kept: a stopped command goes on from there (default: runs)",
+    )
+    parser.add_argument("--no-progress", action="store_true", help="no progress bars")
     parser.set_defaults(run=_reproduce)
 
 
 def _reproduce(options: argparse.Namespace) -> None:
     from a2i_lib.released import folder
-    from a2i_lib.reproduce import reproduce
+    from a2i_lib.reproduce import Study, reproduce
 
-    out = options.out or folder()
-    print(reproduce(options.table, options.data, options.profile, options.seeds, out))
+    study = Study(
+        options.data,
+        options.profile,
+        options.seeds,
+        options.out or folder(),
+        options.runs,
+        not options.no_progress,
+    )
+    print(reproduce(options.table, study))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ Only numbers and generated images leave this module; photographs stay where they
 
 from __future__ import annotations
 
+import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,72 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from a2i_lib import __version__
-from a2i_lib.cards import USE
+from a2i_lib.cards import USE, measure, store_metrics, write_release
 from a2i_lib.data.dataset import AttributeImages, did_you_mean
+from a2i_lib.evaluation.completion import TASKS, run_tasks
 from a2i_lib.evaluation.rate import rate_distortion
 from a2i_lib.models.vae import LatentImageModel
-from a2i_lib.recipes import BETAS, get_recipe
+from a2i_lib.recipes import BETAS, Recipe, get_recipe
+from a2i_lib.released import Release, load
 from a2i_lib.training.checkpoint import write_whole
+from a2i_lib.training.precision import describe_machine, pick_device
 
-Table = Callable[[Path, str, Sequence[int], Path], Path]
 
+@dataclass(frozen=True)
+class Study:
+    """What a table is made from, and where to.
 
-def reproduce(name: str, data: Path, profile: str, seeds: Sequence[int], out: Path) -> Path:
-    """Makes one of `TABLES`; returns the path of its JSON file.
-
-    Args:
+    Attributes:
         data: root of the prepared data sets.
         profile: of the recipes.
         seeds: one run for each.
         out: folder for NAME.json and what goes with it.
+        runs: folder for trained weights. A command that was stopped goes on from there, and tables
+            that need the same run share it.
+        progress: show progress bars.
+    """
+
+    data: Path
+    profile: str
+    seeds: Sequence[int]
+    out: Path
+    runs: Path
+    progress: bool = True
+
+    def command(self, name: str) -> str:
+        """What repeats this."""
+        seeds = " ".join(map(str, self.seeds))
+        return f"a2i reproduce {name} --profile {self.profile} --seeds {seeds}"
+
+    def trained(self, recipe: Recipe, images: AttributeImages) -> tuple[Release, Path]:
+        """A run's weights and the path of their card: taken from `runs`, or trained now."""
+        what = json.dumps([recipe.to_dict(), images.provenance], sort_keys=True)
+        folder = self.runs / f"{recipe.name}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+        card = folder / f"{recipe.name}.json"
+        if not card.exists():
+            state = folder / "state.safetensors"
+            fitted = recipe.train(images, checkpoint=state, resume=True, progress=self.progress)
+            write_release(folder, recipe, images, fitted)
+            state.unlink()
+        return load(str(card), images.schema), card
+
+    def write(self, name: str, content: dict[str, Any]) -> Path:
+        """Writes OUT/NAME.json whole or not at all; returns its path."""
+        path = self.out / f"{name}.json"
+        stated = {
+            "name": name,
+            "library": __version__,
+            "command": self.command(name),
+            "machine": describe_machine(pick_device(None)),
+            "seconds": round(sum(run["seconds"] for run in content["runs"]), 1),  # of training
+            **content,
+        }
+        write_whole(path, (json.dumps(stated, indent=1) + "\n").encode())
+        return path
+
+
+def reproduce(name: str, study: Study) -> Path:
+    """Makes one of `TABLES`; returns the path of its JSON file.
 
     Raises:
         ValueError: unknown table, with the closest name.
@@ -41,16 +90,8 @@ def reproduce(name: str, data: Path, profile: str, seeds: Sequence[int], out: Pa
     """
     if name not in TABLES:
         raise ValueError(f"unknown table {name!r}: {did_you_mean(name, TABLES)}")
-    out.mkdir(parents=True, exist_ok=True)
-    return TABLES[name](data, profile, seeds, out)
-
-
-def write_run(out: Path, name: str, content: dict[str, Any]) -> Path:
-    """Writes OUT/NAME.json whole or not at all; returns its path."""
-    path = out / f"{name}.json"
-    stated = {"name": name, "library": __version__, **content}
-    write_whole(path, (json.dumps(stated, indent=1) + "\n").encode())
-    return path
+    study.out.mkdir(parents=True, exist_ok=True)
+    return TABLES[name](study)
 
 
 # ---------------------------------------------------------------- Debbagh 2023, Table 1
@@ -68,49 +109,38 @@ CELEBA_REQUESTS = (
 )
 
 
-def debbagh_table1(data: Path, profile: str, seeds: Sequence[int], out: Path) -> Path:
+def debbagh_table1(study: Study) -> Path:
     """Squared error and KL of the shallow CVAE under four betas, on CelebA and CUB, in the units
     of one image; and samples of the first seed, as OUT/debbagh-table1-NAME.png.
     """
-    started = time.perf_counter()
     runs: list[dict[str, Any]] = []
     sets: dict[str, Any] = {}
-    machine = ""
     for name in ("celeba", "cub"):
-        images = get_recipe(f"shallow-beta-{name}", profile).load_data(data)
-        sets[name] = _describe(images)
+        images = get_recipe(f"shallow-beta-{name}", study.profile).load_data(study.data)
+        sets[name] = _describe(images) | _references(images)
         wanted = _requests(images)
         rows = []
-        for seed in seeds:
+        for seed in study.seeds:
             for beta in BETAS:
-                recipe = get_recipe(f"shallow-beta-{name}", profile, beta=beta, seed=seed)
-                fitted = recipe.train(images)
-                machine = fitted.history.machine
-                model = fitted.model.cpu()
+                recipe = get_recipe(f"shallow-beta-{name}", study.profile, beta=beta, seed=seed)
+                release, _ = study.trained(recipe, images)
                 runs.append(
                     {
                         "data": name,
                         "beta": beta,
-                        "seed": seed,
-                        "recipe": recipe.to_dict(),
-                        "seconds": round(fitted.history.seconds, 1),
-                        "train": _measure(model, images, "train", seed),
-                        "test": _measure(model, images, "test", seed),
+                        **_stated(recipe, release),
+                        "train": _measure(release.model, images, "train", seed),
+                        "test": _measure(release.model, images, "test", seed),
                     }
                 )
-                if seed == seeds[0]:
-                    rows.append(model.sample(wanted, 1, torch.Generator().manual_seed(seed)))
-        picture = out / f"debbagh-table1-{name}.png"
+                if seed == study.seeds[0]:
+                    draw = torch.Generator().manual_seed(seed)
+                    rows.append(release.model.sample(wanted, 1, draw))
+        picture = study.out / f"debbagh-table1-{name}.png"
         save_image(torch.cat(rows), picture, nrow=len(wanted), padding=2, pad_value=1.0)
-    seconds = round(time.perf_counter() - started, 1)
-    named = " ".join(map(str, seeds))
-    return write_run(
-        out,
+    return study.write(
         "debbagh-table1",
         {
-            "command": f"a2i reproduce debbagh-table1 --profile {profile} --seeds {named}",
-            "machine": machine,
-            "seconds": seconds,
             "betas": list(BETAS),
             "requests": list(CELEBA_REQUESTS),
             "data": sets,
@@ -119,15 +149,31 @@ def debbagh_table1(data: Path, profile: str, seeds: Sequence[int], out: Path) ->
     )
 
 
+def _stated(recipe: Recipe, release: Release) -> dict[str, Any]:
+    """What a table says of one of its runs."""
+    return {
+        "seed": recipe.seed,
+        "recipe": recipe.to_dict(),
+        "seconds": release.card["seconds"],
+        "hardware": release.card["hardware"],
+    }
+
+
 def _describe(data: AttributeImages) -> dict[str, Any]:
-    """Where the data come from, and what no model should be worse than, in the units of an image:
-    the squared error of one grey picture for all, and of the training mean.
-    """
-    train, test = (_some(data, split)[0].float() / 255 for split in ("train", "test"))
+    """Where the data come from and how much there is."""
     return {
         "provenance": data.provenance,
         "use": USE[data.name],
         "images": {split: len(data.subset(split)) for split in ("train", "val", "test")},
+    }
+
+
+def _references(data: AttributeImages) -> dict[str, Any]:
+    """What no model should be worse than, in the units of an image: the squared error of one grey
+    picture for all, and of the training mean.
+    """
+    train, test = (_some(data, split)[0].float() / 255 for split in ("train", "test"))
+    return {
         "measured": {"train": len(train), "test": len(test)},
         "values": train[0].numel(),
         "grey_squared_error": float((test - 0.5).pow(2).flatten(1).sum(1).mean()),
@@ -136,10 +182,15 @@ def _describe(data: AttributeImages) -> dict[str, Any]:
 
 
 def _some(data: AttributeImages, split: str) -> tuple[Tensor, Tensor]:
-    """At most `MEASURED` images of a split and their attributes: every so many, in order."""
-    rows = data.subset(split)
-    rows = rows[:: -(-len(rows) // MEASURED)]
+    """At most `MEASURED` images of a split and their attributes."""
+    rows = _rows(data, split, MEASURED)
     return data.images[rows], data.attributes[rows]
+
+
+def _rows(data: AttributeImages, split: str, most: int) -> Tensor:
+    """At most `most` positions of a split: every so many, in order."""
+    rows = data.subset(split)
+    return rows[:: -(-len(rows) // most)]
 
 
 def _measure(
@@ -157,4 +208,76 @@ def _requests(data: AttributeImages) -> Tensor:
     return species[:: -(-len(species) // 8)][:8]
 
 
-TABLES: dict[str, Table] = {"debbagh-table1": debbagh_table1}
+# ------------------------------------------------------------- Attribute2Image, Tables 1 and 2
+
+MODELS = ("vae", "cvae", "discvae")
+INFERENCE: dict[str, Any] = {"steps": 300, "lr": 0.3, "start": "prior"}
+INFERRED = 96  # test images: every so many, in order
+
+
+def attribute2image_table1(study: Study) -> Path:
+    """Errors of reconstruction and completion by VAE, CVAE and disCVAE, on LFW and CUB: z is
+    inferred by optimisation, as in section 5.2.
+    """
+    runs: list[dict[str, Any]] = []
+    sets: dict[str, Any] = {}
+    sigma = get_recipe("cvae-lfw", study.profile).sigma  # all six recipes have the same
+    inference = {**INFERENCE, "sigma": sigma, "images": INFERRED}
+    for name, kind in (("lfw", "faces"), ("cub", "birds")):
+        images = get_recipe(f"cvae-{name}", study.profile).load_data(study.data)
+        sets[name] = _describe(images)
+        rows = _rows(images, "test", INFERRED)
+        x, mask = (part[rows].float() / 255 for part in (images.images, images.require_masks()))
+        for seed in study.seeds:
+            for model in MODELS:
+                recipe = get_recipe(f"{model}-{name}", study.profile, seed=seed)
+                release, card = study.trained(recipe, images)
+                found = release.card["metrics"].get("inference", {})
+                if found.get("settings") != inference:
+                    outcomes = run_tasks(
+                        release.model, x, images.attributes[rows], mask, TASKS[kind],
+                        sigma=inference["sigma"], seed=seed, progress=study.progress, **INFERENCE,
+                    )  # fmt: skip
+                    tasks = {task: outcome.row for task, outcome in outcomes.items()}
+                    found = {"settings": inference, "tasks": tasks}
+                    store_metrics(str(card), {"inference": found})
+                measured = {"images": len(rows), "tasks": found["tasks"]}
+                runs.append({"data": name, "model": model, **_stated(recipe, release), **measured})
+    return study.write(
+        "attribute2image-table1", {"inference": inference, "data": sets, "runs": runs}
+    )
+
+
+def attribute2image_table2(study: Study) -> Path:
+    """Agreement of samples with the attributes asked for, by the released regressor: CVAE and
+    disCVAE on LFW, beside nearest neighbours (appendix C).
+    """
+    images = get_recipe("cvae-lfw", study.profile).load_data(study.data)
+    runs, protocol = [], {}
+    for seed in study.seeds:
+        for model in ("cvae", "discvae"):
+            recipe = get_recipe(f"{model}-lfw", study.profile, seed=seed)
+            release, card = study.trained(recipe, images)
+            found = release.card["metrics"]
+            if "appendix_c" not in found:
+                found = measure(str(card), study.data, n=len(images), seed=seed)
+                store_metrics(str(card), found)
+            protocol = {key: found[key] for key in ("references", "samples_each")}
+            runs.append({"model": model, **_stated(recipe, release), "rows": found["appendix_c"]})
+    regressor = load("regressor-lfw", images.schema).card
+    return study.write(
+        "attribute2image-table2",
+        {
+            **protocol,
+            "regressor": {key: regressor[key] for key in ("recipe", "sha256", "metrics")},
+            "data": {"lfw": _describe(images)},
+            "runs": runs,
+        },
+    )
+
+
+TABLES: dict[str, Callable[[Study], Path]] = {
+    "debbagh-table1": debbagh_table1,
+    "attribute2image-table1": attribute2image_table1,
+    "attribute2image-table2": attribute2image_table2,
+}

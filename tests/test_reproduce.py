@@ -11,31 +11,39 @@ from a2i_lib.__main__ import main
 from a2i_lib.attributes import Attribute, AttributeSchema
 from a2i_lib.data.celeba import ATTRIBUTES
 from a2i_lib.data.dataset import AttributeImages
-from a2i_lib.recipes import BETAS, get_recipe
-from a2i_lib.reproduce import TABLES
+from a2i_lib.evaluation.completion import TASKS
+from a2i_lib.recipes import BETAS, Recipe, get_recipe
+from a2i_lib.reproduce import INFERENCE, TABLES
 
-TABLE = released.folder() / "debbagh-table1.json"
+STORED = [path for name in TABLES if (path := released.folder() / f"{name}.json").exists()]
 
 
-def prepare(folder, name, attributes):
+def prepare(folder, name, attributes, masks=None):
+    """60 images of noise under a schema, or under binary attributes of these names."""
     generator = torch.Generator().manual_seed(0)
+    known = isinstance(attributes, AttributeSchema)
     AttributeImages(
         images=torch.randint(256, (60, 3, 64, 64), generator=generator, dtype=torch.uint8),
         attributes=torch.randn(60, len(attributes), generator=generator).sign(),
         split=torch.tensor([0] * 40 + [1] * 4 + [2] * 16, dtype=torch.int8),
-        schema=AttributeSchema([Attribute(a) for a in attributes]),
-        masks=None,
+        schema=attributes if known else AttributeSchema([Attribute(a) for a in attributes]),
+        masks=masks,
         name=name,
         provenance={"source": "random numbers"},
     ).save(folder / f"{name}-64")
+
+
+def command(table, folder, profile="smoke"):
+    """Everything stays in `folder`: data, runs, and the table in `folder`/out."""
+    places = ["--data", folder, "--out", folder / "out", "--runs", folder / "runs"]
+    return ["reproduce", table, *map(str, places), "--profile", profile, "--no-progress"]
 
 
 def test_debbaghs_table_from_data_to_json(tmp_path, capsys):
     prepare(tmp_path, "celeba", ATTRIBUTES)
     prepare(tmp_path, "cub", ["has_wing_color::blue", "has_size::small"])
     out = tmp_path / "out"
-    command = ["reproduce", "debbagh-table1", "--data", str(tmp_path), "--profile", "smoke"]
-    assert main([*command, "--out", str(out)]) == 0
+    assert main(command("debbagh-table1", tmp_path)) == 0
     assert capsys.readouterr().out.strip() == str(out / "debbagh-table1.json")
     table = json.loads((out / "debbagh-table1.json").read_text())
     assert [(run["data"], run["beta"]) for run in table["runs"]] == [
@@ -50,25 +58,76 @@ def test_debbaghs_table_from_data_to_json(tmp_path, capsys):
     assert Image.open(out / "debbagh-table1-celeba.png").size == (8 * 66 + 2, 4 * 66 + 2)
 
 
+@pytest.fixture(scope="module")
+def founding_paper(tmp_path_factory):
+    """LFW and CUB as noise, with half of each image marked as the person or bird."""
+    folder = tmp_path_factory.mktemp("attribute2image")
+    masks = torch.zeros(60, 1, 64, 64, dtype=torch.uint8)
+    masks[:, :, :, :32] = 255
+    prepare(folder, "lfw", released.load("regressor-lfw").schema, masks)
+    prepare(folder, "cub", ["has_wing_color::blue", "has_size::small"], masks)
+    return folder
+
+
+def test_attribute2images_first_table_goes_on_where_it_stopped(founding_paper, monkeypatch):
+    monkeypatch.setitem(INFERENCE, "steps", 2)
+    assert main(command("attribute2image-table1", founding_paper)) == 0
+    path = founding_paper / "out" / "attribute2image-table1.json"
+    table = json.loads(path.read_text())
+    assert [(run["data"], run["model"]) for run in table["runs"]] == [
+        (name, model) for name in ("lfw", "cub") for model in ("vae", "cvae", "discvae")
+    ]
+    for run in table["runs"]:
+        kind = {"lfw": "faces", "cub": "birds"}[run["data"]]
+        assert tuple(run["tasks"]) == TASKS[kind]
+        full, half = run["tasks"]["full"], run["tasks"]["foreground"]
+        assert full["squared_error"] == pytest.approx(12288 * full["mean_squared_error"], rel=1e-4)
+        assert 0.3 < half["squared_error"] / full["squared_error"] < 0.7  # the mask is one half
+        assert run["images"] == 16 and run["recipe"]["sigma"] == table["inference"]["sigma"]
+
+    def never(*_, **__):
+        raise AssertionError("this run was there")
+
+    monkeypatch.setattr(Recipe, "train", never)
+    monkeypatch.setattr("a2i_lib.reproduce.run_tasks", never)
+    assert main(command("attribute2image-table1", founding_paper)) == 0
+    assert json.loads(path.read_text())["runs"] == table["runs"]
+
+
+def test_attribute2images_second_table_measures_by_the_released_regressor(founding_paper):
+    assert main(command("attribute2image-table2", founding_paper)) == 0
+    table = json.loads((founding_paper / "out" / "attribute2image-table2.json").read_text())
+    assert [run["model"] for run in table["runs"]] == ["cvae", "discvae"]
+    one, two = (run["rows"]["published units"] for run in table["runs"])
+    assert one["NN"] == two["NN"] and one["model"] != two["model"]
+    assert table["references"] == 16 and table["samples_each"] == 10
+    assert table["regressor"]["sha256"] == released.load("regressor-lfw").card["sha256"]
+
+
 def test_missing_data_and_unknown_tables_are_one_line(tmp_path, capsys):
-    out = ["--data", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert main(["reproduce", "debbagh-table1", *out]) == 1
+    assert main(command("debbagh-table1", tmp_path)) == 1
     assert "a2i data celeba --from FILE" in capsys.readouterr().err
-    assert main(["reproduce", "debbagh-table2", *out]) == 1
+    assert main(command("debbagh-table2", tmp_path)) == 1
     assert "did you mean 'debbagh-table1'?" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not TABLE.exists(), reason="the stored run is not there")
-def test_the_stored_table_is_todays_recipes():
-    table = json.loads(TABLE.read_text())
-    assert table["name"] in TABLES and table["command"].startswith(f"a2i reproduce {table['name']}")
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_a_stored_table_is_of_todays_recipes(path):
+    table = json.loads(path.read_text())
+    assert table["name"] == path.stem
+    assert table["command"].startswith(f"a2i reproduce {table['name']}")
     for run in table["runs"]:
         stated = run["recipe"]
-        changes = {"beta": run["beta"], "seed": run["seed"]}
+        changes = {key: stated[key] for key in ("beta", "seed")}
         today = get_recipe(stated["name"], stated["profile"], **changes)
         now = json.loads(json.dumps(today.to_dict()))
         younger = {key: value for key, value in now.items() if key not in stated}
         assert stated == {key: now[key] for key in stated} and not any(younger.values())
-        assert table["data"][run["data"]]["provenance"]["files"]
+    for data in table["data"].values():
+        assert data["provenance"]["files"]
+
+
+def test_debbaghs_stored_table_is_whole():
+    table = json.loads((released.folder() / "debbagh-table1.json").read_text())
     assert {run["data"] for run in table["runs"]} == {"celeba", "cub"}
     assert {run["beta"] for run in table["runs"]} == set(BETAS)

@@ -143,8 +143,8 @@ class AttributeImages:
             raise DataError(f"unknown split {split!r}: {did_you_mean(split, SPLITS)}")
         return torch.nonzero(self.split == SPLITS.index(split))[:, 0]
 
-    def require_masks(self) -> None:
-        """For what learns from layers.
+    def require_masks(self) -> Tensor:
+        """The masks, (N, 1, H, W), for what learns from layers.
 
         Raises:
             DataError: there are no masks, or images whose mask is empty; names the first rows.
@@ -155,6 +155,7 @@ class AttributeImages:
         if empty:
             first = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
             raise DataError(f"{self.name}: {len(empty)} images have an empty mask: rows {first}")
+        return self.masks
 
     def tensors(self, split: str) -> tuple[Tensor, Tensor, Tensor | None]:
         """A whole split: images uint8 (n, 3, H, W), y (n, K), masks uint8 (n, 1, H, W) or None."""

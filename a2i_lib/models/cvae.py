@@ -30,6 +30,8 @@ class CVAE(LatentImageModel):
         size: height and width of images, a multiple of 16.
         dropout: on the encoder's image features (paper: 0.5).
         norm: batch normalisation after hidden convolutions (the paper names none).
+        dense: multiplies the attribute embeddings and the decoder's first layer instead of
+            `width`. They cost next to nothing, and what y says must pass through them.
     """
 
     def __init__(
@@ -40,16 +42,17 @@ class CVAE(LatentImageModel):
         size: int = 64,
         dropout: float = 0.5,
         norm: bool = False,
+        dense: float | None = None,
     ) -> None:
         super().__init__()
         self.latent, self.size, self.attributes = latent, size, attributes
-        embedded = scaled(192, width)
+        embedded = scaled(192, dense or width)
         self.encoder = ImageEncoder(width, size, dropout, norm)
         self.embed_posterior = AttributeEmbedding(attributes, embedded)
         self.mu = nn.Linear(self.encoder.features + embedded, latent)
         self.log_var = zero_linear(self.encoder.features, latent)
         self.embed_decoder = AttributeEmbedding(attributes, embedded)
-        self.decoder = ImageDecoder(latent + embedded, width, size, norm=norm)
+        self.decoder = ImageDecoder(latent + embedded, width, size, norm=norm, dense=dense)
 
     def posterior(self, x: Tensor, y: Tensor) -> DiagonalGaussian:
         """q(z | x, y) for images (B, 3, H, W) and attributes (B, K)."""
@@ -66,10 +69,12 @@ class ShallowCVAE(LatentImageModel):
     """Debbagh's CVAE: two convolutions with max-pooling, one linear layer, two transposed
     convolutions.
 
-    y is tiled over the image and joined to its channels; joined to z in the decoder. Weights start
-    as in Kaiming's initialisation, biases at 0 (section 4), but for three places where that costs
-    hundreds of steps: see `_start_well`. Channels and latent size are not in the paper: 32, 64 and
-    `latent` here.
+    y is tiled over the image and joined to its channels; joined to z in the decoder. In the
+    encoder it is divided by K, in the decoder by sqrt(K): Adam moves K weights in step, and what
+    CUB's 312 attributes have in common, most of them -1 in every image, would push each rectifier
+    of the first layer below zero for good. Weights start as in Kaiming's initialisation, biases at
+    0 (section 4), but for three places where that costs hundreds of steps: see `_start_well`.
+    Channels and latent size are not in the paper: 32, 64 and `latent` here.
 
     Args:
         attributes: K, the length of y.
@@ -105,13 +110,12 @@ class ShallowCVAE(LatentImageModel):
 
     @torch.no_grad()
     def _start_well(self) -> None:
-        """Where plain Kaiming drowns the image: K planes of -1 and +1 beside three of 0.25 spread
-        in the first layer; a noise picture from the last; a z of pure noise from a wide q.
+        """Where plain Kaiming drowns the image: K planes beside three of 0.25 spread in the first
+        layer; a noise picture from the last; a z of pure noise from a wide q.
         """
         first, last = self.encoder[0], self.decoder[-2]
         assert isinstance(first, nn.Conv2d) and isinstance(last, nn.ConvTranspose2d)
         nn.init.kaiming_normal_(first.weight[:, :3], nonlinearity="relu")  # as if alone
-        first.weight[:, 3:] *= 0.05
         last.weight *= 0.2
         nn.init.normal_(self.log_var.weight, std=1e-3)  # else exp(log_var) overflows at once
         nn.init.constant_(self.log_var.bias, -3.0)
@@ -120,12 +124,12 @@ class ShallowCVAE(LatentImageModel):
         """q(z | x, y) for images (B, 3, H, W) and attributes (B, K)."""
         first, rest = self.encoder[0], self.encoder[1:]
         assert isinstance(first, nn.Conv2d)
-        h = rest(convolve_tiled(first, x - 0.5, y))  # centred, as the attributes are
+        h = rest(convolve_tiled(first, x - 0.5, y / self.attributes))
         return DiagonalGaussian(self.mu(h), self.log_var(h))
 
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
         """Mean of p(x | z, y), shape (B, 3, H, W) in [0, 1]."""
-        return self.decoder(torch.cat([z, y], 1)).float()
+        return self.decoder(torch.cat([z, y / self.attributes**0.5], 1)).float()
 
 
 class ConditionalPriorCVAE(ShallowCVAE):

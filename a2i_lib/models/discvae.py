@@ -58,6 +58,8 @@ class DisCVAE(LatentImageModel):
         size: height and width of images, a multiple of 16.
         dropout: on the encoders' image features (paper: 0.5).
         norm: batch normalisation after hidden convolutions (the paper names none).
+        dense: multiplies the attribute embeddings and the foreground decoder's first layer instead
+            of `width`.
     """
 
     def __init__(
@@ -70,11 +72,12 @@ class DisCVAE(LatentImageModel):
         size: int = 64,
         dropout: float = 0.5,
         norm: bool = False,
+        dense: float | None = None,
     ) -> None:
         super().__init__()
         self.latent_f, self.latent_b = latent_f, latent_b
         self.latent, self.size, self.attributes = latent_f + latent_b, size, attributes
-        embedded, narrow = scaled(192, width), width * background
+        embedded, narrow = scaled(192, dense or width), width * background
         self.encoder_f = ImageEncoder(width, size, dropout, norm)
         self.embed_f = AttributeEmbedding(attributes, embedded)
         self.mu_f = nn.Linear(self.encoder_f.features + embedded, latent_f)
@@ -85,7 +88,9 @@ class DisCVAE(LatentImageModel):
         self.log_var_b = zero_linear(self.encoder_b.features, latent_b)
         self.embed_decoder = AttributeEmbedding(attributes, embedded)
         # three channels of foreground and one of gate part at the last convolution
-        self.decoder_f = ImageDecoder(latent_f + embedded, width, size, channels=4, norm=norm)
+        self.decoder_f = ImageDecoder(
+            latent_f + embedded, width, size, channels=4, norm=norm, dense=dense
+        )
         self.decoder_b = ImageDecoder(latent_b, narrow, size, norm=norm)
 
     def split(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -84,8 +84,9 @@ class ImageDecoder(nn.Module):
     appendix B).
 
     256 and 8*8*256 neurons, then 256, 256, 128, 64 and 3 channels with kernels 3, 5, 5, 5, 5,
-    times `width`. The paper speaks of upsampling at each convolution; 8 -> 64 leaves room for
-    three. Output through a sigmoid, in [0, 1].
+    times `width`, but for the first layer's 256, which are multiplied by `dense` where that is
+    given. The paper speaks of upsampling at each convolution; 8 -> 64 leaves room for three.
+    Output through a sigmoid, in [0, 1].
 
     Shapes: (B, inputs) -> (B, channels, size, size).
     """
@@ -97,9 +98,11 @@ class ImageDecoder(nn.Module):
         size: int = 64,
         channels: int = 3,
         norm: bool = False,
+        dense: float | None = None,
     ) -> None:
         super().__init__()
-        c0, c1, c2, c3, c4 = (scaled(c, width) for c in (256, 256, 256, 128, 64))
+        c0 = scaled(256, dense or width)
+        c1, c2, c3, c4 = (scaled(c, width) for c in (256, 256, 128, 64))
         self.grid = size // 8
         self.dense = nn.Sequential(
             nn.Linear(inputs, c0), nn.ReLU(),

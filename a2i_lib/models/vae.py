@@ -84,6 +84,7 @@ class VAE(LatentImageModel):
         size: height and width of images, a multiple of 16.
         dropout: on the encoder's features (paper: 0.5).
         norm: batch normalisation after hidden convolutions (the paper names none).
+        dense: multiplies the decoder's first layer instead of `width`.
     """
 
     def __init__(
@@ -93,13 +94,14 @@ class VAE(LatentImageModel):
         size: int = 64,
         dropout: float = 0.5,
         norm: bool = False,
+        dense: float | None = None,
     ) -> None:
         super().__init__()
         self.latent, self.size = latent, size
         self.encoder = ImageEncoder(width, size, dropout, norm)
         self.mu = nn.Linear(self.encoder.features, latent)
         self.log_var = zero_linear(self.encoder.features, latent)
-        self.decoder = ImageDecoder(latent, width, size, norm=norm)
+        self.decoder = ImageDecoder(latent, width, size, norm=norm, dense=dense)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> DiagonalGaussian:
         """q(z | x) for images (B, 3, H, W)."""

@@ -4,6 +4,7 @@ from torch import nn
 
 from a2i_lib.models import CVAE, ConditionalPriorCVAE, ShallowCVAE
 from a2i_lib.models.cvae import convolve_tiled
+from a2i_lib.objectives import weighted_loss
 
 
 @pytest.mark.parametrize("kind", [CVAE, ShallowCVAE, ConditionalPriorCVAE])
@@ -84,3 +85,24 @@ def test_the_shallow_encoder_sees_the_image_from_the_start():
     mu = model.posterior(x, y[:1].expand(2, -1)).mu
     requests = model.posterior(x[:1].expand(2, -1, -1, -1), y).mu
     assert (mu[0] - mu[1]).norm() > (requests[0] - requests[1]).norm()
+
+
+def test_no_rectifier_dies_of_what_all_attribute_vectors_share():
+    """CUB's 312 attributes are nearly all -1 in every image, and Adam moves their weights alike."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    model = ShallowCVAE(312, size=16)
+    adam = torch.optim.Adam(model.parameters(), 3e-3)
+    noise = torch.rand(64, 3, 16, 16, generator=generator)
+    pictures = 0.2 * noise + 0.8 * torch.rand(64, 3, 1, 1, generator=generator)
+    y = (torch.rand(64, 312, generator=generator) < 0.1) * 2.0 - 1
+    for _ in range(60):
+        adam.zero_grad()
+        went = model(pictures, y)
+        weighted_loss(pictures, went.x_hat, went.q, None, beta=0.5).total.mean().backward()
+        adam.step()
+    first = model.encoder[0]
+    seen = convolve_tiled(first, pictures - 0.5, y / model.attributes)
+    alive = (seen.amax((0, 2, 3)) > 0).float().mean()
+    assert alive > 0.9
+    assert model.posterior(pictures, y).mu.std(0).mean() > 0.1
