@@ -13,10 +13,11 @@ from a2i_lib import __version__
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.dataset import AttributeImages
 from a2i_lib.evaluation.attributes import (
-    appendix_c,
+    agreement,
     balanced_accuracy,
     predict,
     raw_scores,
+    read_appendix_c,
     sample_accuracy,
 )
 from a2i_lib.evaluation.counterfactual import add_attribute
@@ -103,10 +104,11 @@ def measure(
         by_name = {"sample_balanced_accuracy": named(accuracy, release.schema), "samples": len(y)}
         return by_name | _measure_layers(release.model, world, n, generator)
     train = data.tensors("train")[:2]
-    table = {}
-    for units, convert in _units(release.schema).items():
-        found = appendix_c(release.model, judge.model, train, (x, y), convert, generator=generator)
-        table[units] = {row: values.row for row, values in found.items()}
+    read = read_appendix_c(release.model, judge.model, train, (x, y), generator=generator)
+    table = {
+        units: {name: found.row for name, found in agreement(read, y, convert).items()}
+        for units, convert in _units(release.schema).items()
+    }
     return {"appendix_c": table, "references": len(y), "samples_each": 10}
 
 

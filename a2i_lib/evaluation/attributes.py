@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import comb
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +67,29 @@ def balanced_accuracy(
     return torch.where(both, (recall + specificity) / 2, torch.nan)
 
 
+Source = Callable[[Tensor], Tensor]  # y (B, K) -> n pictures for each row, (B * n, 3, H, W)
+
+
 @torch.no_grad()
+def read_back(
+    source: Source,
+    predictor: nn.Module,
+    y: Tensor,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Tensor:
+    """What the predictor sees in the pictures that a source makes for each row of y.
+
+    Args:
+        source: a model's samples, nearest neighbours, or the program that draws a world.
+
+    Returns:
+        The predictor's output, (N * n, K), row by row: n answers to y's first row, then the next.
+    """
+    parts = tqdm(y.split(batch_size), desc="reading attributes", disable=not progress)
+    return torch.cat([predict(predictor, source(part)) for part in parts])
+
+
 def sample_accuracy(
     model: LatentImageModel,
     predictor: nn.Module,
@@ -76,8 +99,11 @@ def sample_accuracy(
     schema: AttributeSchema | None = None,
 ) -> Tensor:
     """Balanced accuracy of one sample for each row of y, (N, K) -> (K,)."""
-    logits = [predict(predictor, model.sample(part, 1, generator)) for part in y.split(batch_size)]
-    return balanced_accuracy(torch.cat(logits), y, schema)
+
+    def one_sample(part: Tensor) -> Tensor:
+        return model.sample(part, 1, generator)
+
+    return balanced_accuracy(read_back(one_sample, predictor, y, batch_size), y, schema)
 
 
 # ---------------------------------------------------------------- Attribute2Image, appendix C
@@ -85,11 +111,11 @@ def sample_accuracy(
 
 @dataclass(frozen=True)
 class Similarity:
-    """Agreement of predicted with reference attribute vectors, one value a reference.
+    """Agreement of n predicted attribute vectors with each of N references.
 
     Attributes:
-        cosine: (N,) cosine similarity, in the units given.
-        squared: (N,) squared error summed over attributes (the unit that Table 2's values behave
+        cosine: (N, n) cosine similarity, in the units given.
+        squared: (N, n) squared error summed over attributes (the unit that Table 2's values behave
             like).
     """
 
@@ -98,21 +124,51 @@ class Similarity:
 
     @property
     def row(self) -> dict[str, float]:
-        """Means and standard errors, for a table."""
-        n = len(self.cosine) ** 0.5
-        return {
-            "cosine": float(self.cosine.mean()),
-            "cosine_se": float(self.cosine.std() / n),
-            "squared_error": float(self.squared.mean()),
-            "squared_error_se": float(self.squared.std() / n),
+        """Means over references with their standard errors, for a table: of the best of n by each
+        measure, as in the paper; and, under "mean_...", of what one picture is worth on average.
+        """
+        values = {
+            "cosine": self.cosine.amax(1),
+            "squared_error": self.squared.amin(1),
+            "mean_cosine": self.cosine.mean(1),
+            "mean_squared_error": self.squared.mean(1),
         }
+        row: dict[str, float] = {}
+        for name, each in values.items():  # N
+            row[name] = float(each.mean())
+            row[f"{name}_se"] = float(each.std() / len(each) ** 0.5)
+        return row
 
 
 def similarity(predicted: Tensor, reference: Tensor) -> Similarity:
-    """Compares (N, K) with (N, K)."""
-    return Similarity(
-        F.cosine_similarity(predicted, reference, dim=1), (predicted - reference).pow(2).sum(1)
-    )
+    """Compares n predictions for each reference, (N * n, K) row by row, with the N references
+    (N, K).
+
+    Raises:
+        ValueError: predictions that cannot be shared out among the references.
+    """
+    n, left = divmod(len(predicted), len(reference))
+    if left or not n:
+        raise ValueError(f"{len(predicted)} predictions for {len(reference)} references")
+    each, wanted = predicted.unflatten(0, (-1, n)), reference[:, None]  # N n K, N 1 K
+    return Similarity(F.cosine_similarity(each, wanted, dim=2), (each - wanted).pow(2).sum(2))
+
+
+def expected_best(values: Tensor, n: int, largest: bool = True) -> Tensor:
+    """The expected best of n values drawn from those at hand without replacement, (N, M) -> (N,).
+
+    Of all n-subsets of M values, C(i - 1, n - 1) have the i-th in rising order as their largest.
+    So the mean over all subsets is sum_i C(i - 1, n - 1) / C(M, n) v_(i): an unbiased estimate of
+    the expected best of n fresh draws.
+
+    Raises:
+        ValueError: n is not between 1 and M.
+    """
+    m = values.shape[1]
+    if not 1 <= n <= m:
+        raise ValueError(f"the best of {n}, from {m} values")
+    share = torch.tensor([comb(i, n - 1) / comb(m, n) for i in range(m)], dtype=values.dtype)
+    return values.sort(1, descending=not largest).values @ share.to(values.device)
 
 
 def raw_scores(y: Tensor, schema: AttributeSchema) -> Tensor:
@@ -122,43 +178,20 @@ def raw_scores(y: Tensor, schema: AttributeSchema) -> Tensor:
     return mean + deviation * y
 
 
-def nearest_neighbours(y: Tensor, candidates: Tensor, batch_size: int = 1024) -> Tensor:
-    """For each row of y (N, K) the position of the closest row of candidates (M, K), by squared
-    error. (N,)
+def nearest_neighbours(y: Tensor, candidates: Tensor, n: int = 1, batch_size: int = 1024) -> Tensor:
+    """For each row of y (N, K) the positions of the n closest rows of candidates (M, K), by squared
+    error, closest first. (N * n,), row by row.
     """
-    return torch.cat([torch.cdist(part, candidates).argmin(1) for part in y.split(batch_size)])
+    found = [
+        torch.cdist(part, candidates).topk(n, 1, largest=False).indices
+        for part in y.split(batch_size)
+    ]
+    return torch.cat(found).flatten()
 
 
 def blur(images: Tensor, side: int = 5) -> Tensor:
     """Average over side x side pixels, as in the paper's NN_blur baseline; (N, 3, H, W) float."""
     return F.avg_pool2d(images, side, 1, side // 2, count_include_pad=False)
-
-
-@torch.no_grad()
-def best_of(
-    model: LatentImageModel,
-    predictor: nn.Module,
-    y: Tensor,
-    units: Callable[[Tensor], Tensor],
-    n: int = 10,
-    generator: torch.Generator | None = None,
-    batch_size: int = 64,
-    progress: bool = True,
-) -> Similarity:
-    """Attribute2Image's Table 2: of n samples for each row of y, the best by each measure.
-
-    Args:
-        units: maps standardised scores to those in which to compare (`raw_scores`, or the
-            identity).
-    """
-    cosines, squares = [], []
-    parts = tqdm(y.split(batch_size), desc=f"best of {n}", disable=not progress)
-    for part in parts:
-        predicted = units(predict(predictor, model.sample(part, n, generator)))
-        found = similarity(predicted, units(part).repeat_interleave(n, 0))
-        cosines.append(found.cosine.view(-1, n).amax(1))
-        squares.append(found.squared.view(-1, n).amin(1))
-    return Similarity(torch.cat(cosines), torch.cat(squares))
 
 
 def appendix_c(
@@ -171,23 +204,56 @@ def appendix_c(
     generator: torch.Generator | None = None,
     progress: bool = True,
 ) -> dict[str, Similarity]:
-    """All rows of Attribute2Image's Table 2 that this book can rebuild.
+    """All rows of Attribute2Image's Table 2 that this book can rebuild, and three that it lacks.
 
     Args:
         train, test: images uint8 (N, 3, H, W) and y (N, K) of the two splits.
+        units: maps standardised scores to those in which to compare (`raw_scores`, or the
+            identity).
+        n: samples for each row of the test y; `row` has both their best and their mean.
 
     Returns:
-        "regressor" (predictions on the test photographs: the ceiling), "NN", "NN blur", "model".
+        "regressor" (predictions on the test photographs: the ceiling), "NN", "NN blur", "model" as
+        in the paper; "NN of n", the n nearest photographs, which have as many tries as the model;
+        and "regressor blur", what a blur alone does to true pictures.
     """
+    read = read_appendix_c(model, predictor, train, test, n, generator, progress)
+    return agreement(read, test[1], units)
+
+
+def read_appendix_c(
+    model: LatentImageModel,
+    predictor: nn.Module,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    n: int = 10,
+    generator: torch.Generator | None = None,
+    progress: bool = True,
+) -> dict[str, Tensor]:
+    """What the predictor reads for each row of `appendix_c`, before any comparison: (N * n, K)."""
     (train_x, train_y), (test_x, test_y) = train, test
-    nearest = train_x[nearest_neighbours(test_y, train_y)].float() / 255
-    reference = units(test_y)
-    return {
-        "regressor": similarity(units(predict(predictor, test_x)), reference),
-        "NN": similarity(units(predict(predictor, nearest)), reference),
-        "NN blur": similarity(units(predict(predictor, blur(nearest))), reference),
-        "model": best_of(model, predictor, test_y, units, n, generator, progress=progress),
+
+    def nearest(part: Tensor, tries: int = 1) -> Tensor:
+        return train_x[nearest_neighbours(part, train_y, tries)].float() / 255
+
+    sources: dict[str, Source] = {
+        "NN": nearest,
+        "NN blur": lambda part: blur(nearest(part)),
+        "NN of n": lambda part: nearest(part, n),
+        "model": lambda part: model.sample(part, n, generator),
     }
+    softened = [predict(predictor, blur(part.float() / 255)) for part in test_x.split(256)]
+    read = {"regressor": predict(predictor, test_x), "regressor blur": torch.cat(softened)}
+    for name, source in sources.items():
+        read[name] = read_back(source, predictor, test_y, progress=progress)
+    return read
+
+
+def agreement(
+    read: dict[str, Tensor], y: Tensor, units: Callable[[Tensor], Tensor]
+) -> dict[str, Similarity]:
+    """`similarity` of what was read with y (N, K), row by row, in the units wanted."""
+    return {name: similarity(units(found), units(y)) for name, found in read.items()}
 
 
 def base_rates(y: Tensor) -> Tensor:
