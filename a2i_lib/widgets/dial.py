@@ -1,4 +1,5 @@
-"""The dial of chapter 04: a slider along beta, and switches for what to look at.
+"""The dial of chapters 04 and 07: a slider along beta, or along the number of tries, and switches
+for what to look at.
 
 Every strip is drawn beforehand and linked in the browser, so the page needs no Python.
 """
@@ -21,6 +22,7 @@ def dial(
     notes: Mapping[str, Sequence[str]],
     *,
     name: str = "beta",
+    switches: tuple[str, str] = ("network", "picture"),
     width: int = 640,
 ) -> widgets.VBox:
     """A slider over `stops`; for each stop a strip of images and a line of text.
@@ -31,6 +33,7 @@ def dial(
         stops: what the slider says.
         notes: model -> one line (HTML) for each stop.
         name: of the slider.
+        switches: what the buttons of the models and of the views are called.
         width: of a strip on the page at most, in pixels.
 
     Raises:
@@ -44,7 +47,7 @@ def dial(
     slider = widgets.SelectionSlider(
         options=list(stops), index=0, description=name, style={"description_width": "5em"}
     )
-    which, view = _switch("network", models), _switch("picture", views)
+    which, view = _switch(switches[0], models), _switch(switches[1], views)
     shown = widgets.Layout(width="100%", max_width=f"{width}px")
     pictures = [
         widgets.Image(value=encode(torch.cat(list(strip), -1)), format="jpeg", layout=shown)

@@ -154,6 +154,15 @@ def test_slip_6_seventeen_a_score_needs_predictions_five_times_too_long() -> Non
     assert longest_prediction(0.9054, 17.20 / 73) < 1.2  # read as a sum: an ordinary length
 
 
+def test_slip_6_the_best_of_ten_lets_a_worse_model_win() -> None:
+    """1.54 deviations are won by choosing: with twice the spread a lower mean comes out on top."""
+    xi = torch.randn(200_000, 10)
+    assert xi.amax(1).mean().item() == pytest.approx(1.54, abs=0.01)
+    steady, erratic = 0.80 + 0.03 * xi, 0.77 + 0.06 * torch.randn_like(xi)
+    assert steady.mean() > erratic.mean() + 0.02
+    assert erratic.amax(1).mean() > steady.amax(1).mean() + 0.01
+
+
 def test_slip_7_lowering_a_bound_leaves_the_likelihood() -> None:
     """The gap is KL(q || posterior): a worse q lowers the bound, log p(x) stays."""
     posterior, log_p_x = Normal(0.6, 0.45), -1.5

@@ -64,3 +64,13 @@ def test_a_missing_strip_is_named():
             ["a", "b"],
             {"shallow": ["", ""], "deep": ["", ""]},
         )
+
+
+def test_slider_and_buttons_are_called_as_asked():
+    made = dial({"a": {"b": [grey(0)]}}, ["1"], {"a": [""]}, name="n", switches=("who", "what"))
+    slider, _, _, row = made.children
+    assert [slider.description, *(button.description for button in row.children)] == [
+        "n",
+        "who",
+        "what",
+    ]
