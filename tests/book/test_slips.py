@@ -89,6 +89,39 @@ def test_slip_3_a_prior_that_sees_the_attributes_moves_the_place() -> None:
     assert (z[with_y] - z[without]).abs() > 0.3
 
 
+@pytest.mark.parametrize("sigma", [0.1, 0.5])
+def test_slip_4_lambda_is_the_variance_of_the_noise(sigma: float) -> None:
+    """The exact posterior mean of x = W z + noise is the ridge solution at sigma^2 alone."""
+    w, x = torch.randn(12, 3).double(), torch.randn(12).double()
+    both = torch.eye(15).double()  # covariance of (x, z), from x = W z + sigma n
+    both[:12, :12] = w @ w.T + sigma**2 * torch.eye(12)
+    both[:12, 12:], both[12:, :12] = w, w.T
+    mean = both[12:, :12] @ torch.linalg.solve(both[:12, :12], x)  # E(z | x): Gaussian conditioning
+
+    def minimiser(penalty: float) -> torch.Tensor:
+        return torch.linalg.solve(w.T @ w + penalty * torch.eye(3).double(), w.T @ x)
+
+    torch.testing.assert_close(minimiser(sigma**2), mean)
+    assert (minimiser(2 * sigma**2) - mean).abs().max() > 1e-3
+    torch.testing.assert_close(  # pixels twice as wide, as on [-1, 1]: lambda is 4 sigma^2
+        torch.linalg.solve(4 * w.T @ w + 4 * sigma**2 * torch.eye(3), 4 * w.T @ x), mean
+    )
+
+
+def test_slip_4_a_patch_in_the_loss_is_not_a_hidden_one() -> None:
+    w, x = torch.randn(12, 3).double(), torch.randn(12).double()
+    hidden = torch.arange(12) >= 8
+    conditioned = torch.linalg.solve(  # E(z | the eight that are seen), noise of variance 0.04
+        w[:8] @ w[:8].T + 0.04 * torch.eye(8), x[:8]
+    )
+    mean = w[:8].T @ conditioned
+    left_out = w[~hidden]
+    solved = torch.linalg.solve(left_out.T @ left_out + 0.04 * torch.eye(3), left_out.T @ x[:8])
+    torch.testing.assert_close(solved, mean)
+    zeroed = torch.linalg.solve(w.T @ w + 0.04 * torch.eye(3), w.T @ x.masked_fill(hidden, 0))
+    assert (zeroed - mean).abs().max() > 0.05
+
+
 def test_slip_5_three_doublings() -> None:
     decoder = ImageDecoder(256, width=0.1, size=64)
     doublings = [module for module in decoder.modules() if isinstance(module, UpConv)]
@@ -99,6 +132,16 @@ def test_slip_5_three_doublings() -> None:
 def test_slip_6_no_mean_squared_error_on_that_range_reaches_the_table() -> None:
     worst = (torch.tensor(1.0) - torch.tensor(-1.0)) ** 2
     assert worst < 11.8
+
+
+def test_slip_6_no_unit_fits_both_halves_of_the_table() -> None:
+    faces = {"VAE": (13.0, 12.1, 13.1), "CVAE": (12.0, 12.0, 12.3), "disCVAE": (10.3, 10.3, 10.9)}
+    for eye, mouth, face in faces.values():  # face contains eye and mouth
+        assert face < math.hypot(eye, mouth) < eye + mouth  # neither sum nor root of one
+    birds = {"VAE": (14.5, 1.8, 4.6), "CVAE": (14.3, 1.8, 4.4), "disCVAE": (12.9, 1.8, 4.4)}
+    for seen, small, large in birds.values():
+        assert small < seen / 7  # an unseen block cannot be known so much better: no mean
+        assert 2 < large / small < 4  # four times the values: a root of a sum, no sum
 
 
 def longest_prediction(cosine: float, error: float) -> float:
