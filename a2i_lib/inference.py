@@ -72,10 +72,11 @@ def infer(
         observed: (B, 1, H, W) or (1, H, W), 1 where x may be seen; None: everywhere.
         steps, lr: of Adam (paper: 1000, 0.3; section 5).
         sigma: standard deviation of p(x | z, y) in pixel units.
-        start: "prior" or "posterior", the mean of p(z | y) or of q(z | x, y); or a (B, Z) tensor.
+        start: "prior" or "posterior", the mean of p(z | y) or of q(z | x, y), which sees grey where
+            x is hidden (section 5.2 sets occluded pixels to 0, of [-1, 1]); or a (B, Z) tensor.
         restarts: descents for each image; those after the first start from draws of p(z | y). The
             lowest energy wins.
-        mask: (B, 1, H, W), handed to a recognition model that needs one.
+        mask: (B, 1, H, W), handed to a recognition model that needs one, where it is observed.
         generator: of the draws for restarts.
         tolerance: an image has stopped when its lowest energy fell by less than this share over
             the last 50 steps.
@@ -88,9 +89,10 @@ def infer(
     """
     observed = _check(model, x, y, observed, steps, restarts, sigma)
     prior: DiagonalGaussian = model.prior(y)  # type: ignore[operator]
+    told = torch.where(observed > 0, x, 0.5), y, None if mask is None else mask * observed
     with frozen(model):
         z = torch.cat([
-            _start(model, x, y, prior, start, mask),
+            _start(model, told, prior, start),
             *(prior.rsample(generator) for _ in range(restarts - 1)),
         ]).detach().clone().requires_grad_()  # fmt: skip
         many_x, many_y, seen = (t.repeat(restarts, *[1] * (t.dim() - 1)) for t in (x, y, observed))
@@ -205,11 +207,9 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 def _start(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    told: tuple[Tensor, Tensor, Tensor | None],
     prior: DiagonalGaussian,
     start: str | Tensor,
-    mask: Tensor | None,
 ) -> Tensor:
     if isinstance(start, Tensor):
         if start.shape != prior.mu.shape:
@@ -222,7 +222,7 @@ def _start(
     if start == "prior":
         return prior.mu
     with torch.no_grad():
-        return model.encode(x, y, mask)  # type: ignore[operator]
+        return model.encode(*told)  # type: ignore[operator]
 
 
 def _check(

@@ -211,7 +211,7 @@ def _requests(data: AttributeImages) -> Tensor:
 # ------------------------------------------------------------- Attribute2Image, Tables 1 and 2
 
 MODELS = ("vae", "cvae", "discvae")
-INFERENCE: dict[str, Any] = {"steps": 300, "lr": 0.3, "start": "prior"}
+INFERENCE: dict[str, Any] = {"steps": 300, "lr": 0.3, "start": "prior", "restarts": 3}
 INFERRED = 96  # test images: every so many, in order
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from a2i_lib.gaussians import DiagonalGaussian
 from a2i_lib.inference import OCCLUSIONS, complete, infer, occluded, reconstruct
-from a2i_lib.models import CVAE, AttributeClassifier
+from a2i_lib.models import CVAE, AttributeClassifier, DisCVAE
 from a2i_lib.models.vae import LatentImageModel
 
 
@@ -89,6 +89,21 @@ def test_more_starts_never_end_higher():
     torch.testing.assert_close(
         start.energy[0], infer(model, x, y, steps=1, sigma=0.1, start=q.detach()).energy[0]
     )
+
+
+def test_no_start_sees_what_is_hidden():
+    torch.manual_seed(2)
+    model = DisCVAE(3, latent_f=4, latent_b=2, width=0.125, size=16)
+    x, y, mask = torch.rand(2, 3, 16, 16), torch.randn(2, 3), torch.ones(2, 1, 16, 16)
+    observed = occluded("half", 2, 16)
+    other, torn = torch.where(observed > 0, x, torch.rand_like(x)), mask * observed
+    one, two = (
+        infer(model, picture, y, observed, steps=2, sigma=0.1, start="posterior", mask=shape)
+        for picture, shape in ((x, mask), (other, torn))
+    )
+    assert torch.equal(one.z, two.z)
+    seen = infer(model, other, y, steps=2, sigma=0.1, start="posterior", mask=mask)
+    assert not torch.equal(one.energy[0], seen.energy[0])
 
 
 def test_the_model_comes_back_as_it_was():
