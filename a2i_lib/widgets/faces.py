@@ -51,7 +51,7 @@ def strips(
         for name in names
         for level in levels
     ]
-    shown = widgets.Layout(width=f"{width}px", height=f"{width}px")
+    shown = widgets.Layout(width=f"{width}px", height=f"{width}px", flex="0 0 auto")
     leaves = [
         widgets.Image(value=encode(x, 85), format="jpeg", layout=shown)
         for x in world.render(Factors.cat(changed), size).x
@@ -118,7 +118,8 @@ class Studio(widgets.VBox):
         self.world, self.factors, self.size = world, factors, size
         self.controls = {name: self._attribute(name) for name in attributes}
         self.sliders = {name: self._nuisance(name) for name in nuisance}
-        self.picture = widgets.Image(format="jpeg", width=size, height=size)
+        fixed = widgets.Layout(width=f"{size}px", height=f"{size}px", flex="0 0 auto")
+        self.picture = widgets.Image(format="jpeg", layout=fixed)
         self.words = widgets.HTML()
         self._busy = False
         for name, control in self.controls.items():
