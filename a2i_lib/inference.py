@@ -72,8 +72,8 @@ def infer(
         observed: (B, 1, H, W) or (1, H, W), 1 where x may be seen; None: everywhere.
         steps, lr: of Adam (paper: 1000, 0.3; section 5).
         sigma: standard deviation of p(x | z, y) in pixel units.
-        start: "prior" or "posterior", the mean of p(z | y) or of q(z | x, y), which sees grey where
-            x is hidden (section 5.2 sets occluded pixels to 0, of [-1, 1]); or a (B, Z) tensor.
+        start: "prior" or "posterior", the mean of p(z | y) or of q(z | x, y), which sees x as
+            `hide` leaves it; or a (B, Z) tensor.
         restarts: descents for each image; those after the first start from draws of p(z | y). The
             lowest energy wins.
         mask: (B, 1, H, W), handed to a recognition model that needs one, where it is observed.
@@ -89,7 +89,7 @@ def infer(
     """
     observed = _check(model, x, y, observed, steps, restarts, sigma)
     prior: DiagonalGaussian = model.prior(y)  # type: ignore[operator]
-    told = torch.where(observed > 0, x, 0.5), y, None if mask is None else mask * observed
+    told = hide(x, observed), y, None if mask is None else mask * observed
     with frozen(model):
         z = torch.cat([
             _start(model, told, prior, start),
@@ -154,6 +154,13 @@ def complete(
 ) -> Tensor:
     """The observed pixels of x, the rest from the model (section 5.2): (B, 3, H, W)."""
     return torch.where(observed > 0, x, reconstruct(model, inferred, y))
+
+
+def hide(x: Tensor, observed: Tensor) -> Tensor:
+    """Images (..., 3, H, W) in [0, 1] with grey where `observed`, (..., 1, H, W), is 0: section 5.2
+    sets occluded pixels to 0, of [-1, 1].
+    """
+    return torch.where(observed > 0, x, 0.5)
 
 
 def occluded(kind: str, n: int, size: int = 64, seed: int = 0) -> Tensor:

@@ -195,7 +195,7 @@ def _auto_encoder(
         f"{model}-{world}",
         Drawn(world, n=8_000),
         model,
-        {**_QUARTER, "norm": True},
+        {**_QUARTER, "norm": True, **({"dense": 1.0} if model == "cvae" else {})},
         sigma=sigma,
         steps=steps,
         batch_size=32,
@@ -270,7 +270,9 @@ _WEIGHTED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def _photographs(name: str, latent_f: int, latent_b: int, augment: Augment) -> dict[str, Any]:
+def _photographs(
+    name: str, latent_f: int, latent_b: int, augment: Augment, release_steps: int
+) -> dict[str, Any]:
     """The three models of Attribute2Image's Table 1 on a prepared set, trained alike.
 
     The papers' augmentation is kept for `gpu`: sharpening and cropping slow a short training down.
@@ -299,7 +301,7 @@ def _photographs(name: str, latent_f: int, latent_b: int, augment: Augment) -> d
             "adam": Adam(rate=3e-4),
             "augment": augment,
         }
-        made[base.name] = _profiles(base, gpu=paper, release={"steps": 3_000})
+        made[base.name] = _profiles(base, gpu=paper, release={"steps": release_steps})
     return made
 
 
@@ -323,12 +325,12 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "classifier-birds": _classifier("birds", release_steps=4_000),
     "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, steps=300, release_steps=2_000),
     "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, steps=300, release_steps=2_000),
-    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, steps=450, release_steps=18_000),
-    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, steps=450, release_steps=7_500),
+    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, steps=450, release_steps=8_000),
+    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, steps=450, release_steps=4_000),
     "discvae-faces": _layered("faces", latent_f=48, latent_b=16, release_steps=8_000),
     "discvae-birds": _layered("birds", latent_f=32, latent_b=32, release_steps=4_000),
-    **_photographs("lfw", latent_f=48, latent_b=16, augment=Augment.lfw()),
-    **_photographs("cub", latent_f=32, latent_b=32, augment=Augment.cub()),
+    **_photographs("lfw", 48, 16, Augment.lfw(), release_steps=3_000),
+    **_photographs("cub", 32, 32, Augment.cub(), release_steps=1_500),
     "regressor-lfw": _lfw_regressor(),
     **{
         f"{network}-beta-{name}": _weighted(network, name)

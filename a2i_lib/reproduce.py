@@ -211,8 +211,8 @@ def _requests(data: AttributeImages) -> Tensor:
 # ------------------------------------------------------------- Attribute2Image, Tables 1 and 2
 
 MODELS = ("vae", "cvae", "discvae")
-INFERENCE: dict[str, Any] = {"steps": 300, "lr": 0.3, "start": "prior", "restarts": 3}
-INFERRED = 96  # test images: every so many, in order
+INFERENCE: dict[str, Any] = {"steps": 150, "lr": 0.3, "start": "prior", "restarts": 1}
+INFERRED = 48  # test images: every so many, in order
 
 
 def attribute2image_table1(study: Study) -> Path:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from a2i_lib.gaussians import DiagonalGaussian
-from a2i_lib.inference import OCCLUSIONS, complete, infer, occluded, reconstruct
+from a2i_lib.inference import OCCLUSIONS, complete, hide, infer, occluded, reconstruct
 from a2i_lib.models import CVAE, AttributeClassifier, DisCVAE
 from a2i_lib.models.vae import LatentImageModel
 
@@ -134,6 +134,14 @@ def test_what_is_hidden_cannot_matter(linear):
     other[..., 2:] = torch.rand(1, 3, 4, 2)
     a, b = (infer(linear, image, y, observed, steps=20, sigma=0.3) for image in (x, other))
     assert torch.equal(a.z, b.z)
+
+
+def test_what_is_hidden_is_grey():
+    x, observed = torch.rand(1, 3, 32, 32), occluded("half", 1, 32)
+    other = torch.where(observed > 0, x, 0.1)
+    assert torch.equal(hide(x, observed), hide(other, observed))
+    assert torch.equal(hide(x, observed)[..., :16], x[..., :16])
+    assert torch.equal(hide(x, observed)[..., 16:], torch.full((1, 3, 32, 16), 0.5))
 
 
 @pytest.mark.parametrize("kind", [*OCCLUSIONS, "8x8", "16x16"])

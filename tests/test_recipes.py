@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
 from a2i_lib.__main__ import main
 from a2i_lib.models import build
@@ -74,6 +75,8 @@ def test_train_sample_evaluate(tmp_path, capsys, monkeypatch):
     png = tmp_path / "samples.png"
     sample = ["sample", str(out / "cvae-faces.json"), "--n", "3", "--out", str(png)]
     assert main([*sample, "--attributes", "Smiling, not Male"]) == 0
+    with Image.open(png) as drawn:
+        assert drawn.height >= 32 and drawn.width >= 3 * 32 and len(set(drawn.getdata())) > 10
     assert main([*sample, "--attributes", "Smilling"]) == 1
     assert "did you mean Smiling" in capsys.readouterr().err
 

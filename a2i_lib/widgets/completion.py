@@ -12,15 +12,8 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
-from a2i_lib.widgets.latents import encode
-from a2i_lib.widgets.samples import nest
-
-GREY = 0.5  # what is drawn where nothing may be seen; 0 on the paper's scale, which is [-1, 1]
-
-
-def hide(x: Tensor, observed: Tensor) -> Tensor:
-    """Images (N, 3, H, W) in [0, 1] with grey where `observed`, (N, 1, H, W), is 0."""
-    return torch.where(observed > 0, x, GREY)
+from a2i_lib.inference import hide
+from a2i_lib.widgets.stacks import buttons, strip_chooser
 
 
 def completions(
@@ -49,27 +42,9 @@ def completions(
         for task, seen in observed.items()
         for model in pictures
     ]
-    wide = widgets.Layout(width="100%", max_width=f"{WIDTH}px")
-    leaves = [widgets.Image(value=encode(strip), format="jpeg", layout=wide) for strip in strips]
     controls = [
-        _buttons("subject", [str(i + 1) for i in range(len(x))]),
-        _buttons("hidden", list(observed)),
-        _buttons("model", list(pictures)),
+        buttons("subject", [str(i + 1) for i in range(len(x))]),
+        buttons("hidden", list(observed)),
+        buttons("model", list(pictures)),
     ]
-    return widgets.VBox([*controls, nest(controls, leaves, []), widgets.HTML(CAPTION)])
-
-
-WIDTH = 480
-CAPTION = (
-    f'<div style="display:flex;max-width:{WIDTH}px;justify-content:space-around">'
-    "<span>truth</span><span>hidden</span><span>completed</span></div>"
-)
-
-
-def _buttons(name: str, options: list[str]) -> widgets.ToggleButtons:
-    return widgets.ToggleButtons(
-        options=options,
-        index=0,
-        description=name,
-        style={"button_width": "5.5em", "description_width": "5em"},
-    )
+    return strip_chooser(controls, strips, ("truth", "hidden", "completed"), width=480)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from a2i_lib.widgets.latents import encode
-from a2i_lib.widgets.samples import nest
+from a2i_lib.widgets.stacks import buttons, nest
 
 
 def dial(
@@ -47,7 +47,7 @@ def dial(
     slider = widgets.SelectionSlider(
         options=list(stops), index=0, description=name, style={"description_width": "5em"}
     )
-    which, view = _switch(switches[0], models), _switch(switches[1], views)
+    which, view = buttons(switches[0], models), buttons(switches[1], views)
     shown = widgets.Layout(width="100%", max_width=f"{width}px")
     pictures = [
         widgets.Image(value=encode(torch.cat(list(strip), -1)), format="jpeg", layout=shown)
@@ -68,13 +68,4 @@ def dial(
             nest([which, slider], texts, []),
             widgets.HBox([which, view], layout=row),
         ]
-    )
-
-
-def _switch(name: str, options: Sequence[str]) -> widgets.ToggleButtons:
-    return widgets.ToggleButtons(
-        options=list(options),
-        index=0,
-        description=name,
-        style={"button_width": "6em", "description_width": "5em"},
     )

@@ -14,7 +14,7 @@ import ipywidgets as widgets
 import torch
 
 from a2i_lib.widgets.latents import encode
-from a2i_lib.widgets.samples import nest
+from a2i_lib.widgets.stacks import buttons, nest
 from a2i_lib.worlds import Factors, World
 
 NOTE = (
@@ -57,12 +57,7 @@ def strips(
         for x in world.render(Factors.cat(changed), size).x
     ]
     wide = {"description_width": "5em"}
-    who = widgets.ToggleButtons(
-        options=[str(i + 1) for i in range(len(subjects))],
-        index=0,
-        description="subject",
-        style={"button_width": "3em", **wide},
-    )
+    who = buttons("subject", [str(i + 1) for i in range(len(subjects))], "3em")
     what = widgets.Dropdown(
         options=[name.replace("_", " ") for name in names],
         index=0,

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from a2i_lib.models.discvae import DisCVAE
-from a2i_lib.widgets.latents import encode
-from a2i_lib.widgets.samples import nest
+from a2i_lib.widgets.stacks import buttons, strip_chooser
 
 PARTS = ("foreground z_f of", "background z_b of", "attributes y of")
+LAYERS = ("image x", "foreground x_f", "gate g", "background x_b")
 
 
 @torch.no_grad()
@@ -55,24 +55,6 @@ def layer_swaps(
             f"{len(z)} latents, {len(y)} attribute vectors and {len(names)} names: "
             "give as many of each, two at least"
         )
-    controls = [_buttons(part, names) for part in PARTS]
-    wide = widgets.Layout(width="100%", max_width="640px")
-    strips = swapped_strips(model, z, y).flatten(0, 2)
-    leaves = [widgets.Image(value=encode(x), format="jpeg", layout=wide) for x in strips]
-    return widgets.VBox([*controls, nest(controls, leaves, []), widgets.HTML(CAPTION)])
-
-
-CAPTION = (
-    '<div style="display:flex;max-width:640px;justify-content:space-around">'
-    "<span>image x</span><span>foreground x_f</span><span>gate g</span><span>background x_b</span>"
-    "</div>"
-)
-
-
-def _buttons(part: str, names: Sequence[str]) -> widgets.ToggleButtons:
-    return widgets.ToggleButtons(
-        options=list(names),
-        index=0,
-        description=part,
-        style={"button_width": "4.5em", "description_width": "10em"},
-    )
+    controls = [buttons(part, names, "4.5em", "10em") for part in PARTS]
+    strips = list(swapped_strips(model, z, y).flatten(0, 2))
+    return strip_chooser(controls, strips, LAYERS, width=640)

@@ -17,6 +17,7 @@ from torch import Tensor
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.models.vae import LatentImageModel
 from a2i_lib.widgets.latents import encode
+from a2i_lib.widgets.stacks import buttons, nest
 
 
 class SampleSwitches(widgets.VBox):
@@ -55,8 +56,10 @@ class SampleSwitches(widgets.VBox):
         self.requests = torch.stack(
             [schema.encode(dict(zip(names, values, strict=True)), base) for values in combinations]
         )
-        self.switches = [_switch(name.replace("_", " "), ("off", "on")) for name in names]
-        self.who = _switch("people", [str(i + 1) for i in range(groups)])
+        self.switches = [
+            buttons(name.replace("_", " "), ("off", "on"), "3em", "9em") for name in names
+        ]
+        self.who = buttons("people", [str(i + 1) for i in range(groups)], "3em", "9em")
         wide = widgets.Layout(width="100%", max_width="640px")
         self.leaves = [
             widgets.Image(format="jpeg", layout=wide) for _ in range(groups * len(self.requests))
@@ -86,45 +89,3 @@ class SampleSwitches(widgets.VBox):
         """Other people, under the same switches."""
         self.seed += self.groups
         self.draw()
-
-
-def nest(
-    controls: Sequence[widgets.ToggleButtons],
-    leaves: Sequence[widgets.Widget],
-    links: list[widgets.Widget],
-) -> widgets.Widget:
-    """Stacks within stacks, of which the browser shows the leaf that the controls choose.
-
-    Args:
-        controls: the first one changes slowest along `leaves`.
-        leaves: one for each combination of the controls' options.
-        links: the links made are appended here.
-
-    Raises:
-        ValueError: another number of leaves than of combinations.
-    """
-    if not controls:
-        if len(leaves) != 1:
-            raise ValueError(f"{len(leaves)} leaves for one combination of the controls")
-        return leaves[0]
-    first, *rest = controls
-    share, left = divmod(len(leaves), len(first.options))
-    if left:
-        raise ValueError(f"{len(leaves)} leaves cannot be shared by {len(first.options)} options")
-    parts = [leaves[i * share : (i + 1) * share] for i in range(len(first.options))]
-    stack = widgets.Stack(
-        [nest(rest, part, links) for part in parts],
-        selected_index=first.index,
-        layout=leaves[0].layout,
-    )
-    links.append(widgets.jslink((first, "index"), (stack, "selected_index")))
-    return stack
-
-
-def _switch(name: str, options: Sequence[str]) -> widgets.ToggleButtons:
-    return widgets.ToggleButtons(
-        options=list(options),
-        index=0,
-        description=name,
-        style={"button_width": "3em", "description_width": "9em"},
-    )

@@ -9,7 +9,8 @@ from PIL import Image
 
 from a2i_lib.attributes import Attribute, AttributeSchema, UnknownAttribute
 from a2i_lib.models.vae import LatentImageModel
-from a2i_lib.widgets.samples import SampleSwitches, nest
+from a2i_lib.widgets.samples import SampleSwitches
+from a2i_lib.widgets.stacks import nest
 
 SCHEMA = AttributeSchema([Attribute("Red"), Attribute("Green"), Attribute("Blue")])
 

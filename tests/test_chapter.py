@@ -1,0 +1,37 @@
+"""What chapters do with their page: code shown as it runs, tables, weights and data or why not."""
+
+import torch
+
+from a2i_lib.chapter import find_data, find_release, show_source, table
+from a2i_lib.data.dataset import AttributeImages
+from a2i_lib.gaussians import DiagonalGaussian
+from a2i_lib.worlds import get_world
+
+
+def test_the_code_that_is_shown_is_the_code_that_runs():
+    shown = show_source(DiagonalGaussian.kl)
+    assert shown.data.startswith("def kl(self") and shown.language == "python"
+
+
+def test_a_table_is_markdown():
+    shown = table(["model", 8], [["CVAE", 0.5], ["disCVAE", "no"]])
+    assert shown.data == "| model | 8 |\n| --- | --- |\n| CVAE | 0.5 |\n| disCVAE | no |"
+
+
+def test_a_release_or_why_there_is_none(capsys):
+    assert len(find_release("classifier", "faces").schema) == len(get_world("faces").schema)
+    assert capsys.readouterr().out == ""
+    assert find_release("clasifier", "faces") is None
+    assert "did you mean 'classifier-faces'" in capsys.readouterr().out
+
+
+def test_data_beside_the_chapter_or_above_it(tmp_path, monkeypatch, capsys):
+    drawn = AttributeImages.from_world(get_world("faces"), 10, size=32, progress=False)
+    drawn.save(tmp_path / "datasets" / "faces-32")
+    chapters = tmp_path / "book"
+    chapters.mkdir()
+    for place in (tmp_path, chapters):
+        monkeypatch.chdir(place)
+        assert torch.equal(find_data("faces-32").attributes, drawn.attributes)
+    assert find_data("lfw-64") is None
+    assert "no datasets/lfw-64 here" in capsys.readouterr().out
