@@ -134,8 +134,16 @@ class EditScore:
     @staticmethod
     def cat(parts: Iterable[EditScore]) -> EditScore:
         """The scores of several attributes or batches, one after another."""
-        columns = zip(*((p.inside, p.outside, p.logit, p.others) for p in parts), strict=True)
-        return EditScore(*(None if c[0] is None else torch.cat(c) for c in columns))
+        parts = list(parts)
+        inside, outside = (
+            torch.cat([p.inside for p in parts]),
+            torch.cat([p.outside for p in parts]),
+        )
+        logits = [p.logit for p in parts if p.logit is not None]
+        others = [p.others for p in parts if p.others is not None]
+        if not logits:
+            return EditScore(inside, outside)
+        return EditScore(inside, outside, torch.cat(logits), torch.cat(others))
 
 
 def score_edit(x_new: Tensor, change: Counterfactual, judge: nn.Module | None = None) -> EditScore:

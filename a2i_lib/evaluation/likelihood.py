@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from a2i_lib.gaussians import LOG_2PI, DiagonalGaussian
+from a2i_lib.gaussians import LOG_2PI
 from a2i_lib.models.vae import LatentImageModel
-from a2i_lib.objectives import gaussian_nll
+from a2i_lib.objectives import gaussian_nll, learned_gaussian_nll
 
 LEVELS = 255  # steps of an 8-bit pixel between 0 and 1
+Pixels = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # z, y -> mean, log-variance of x
 
 
 # ---------------------------------------------------------------- p(x | z, y), and its units
@@ -41,12 +42,12 @@ def log_likelihood(
     """
     if sigma is not None:
         return -gaussian_nll(x, model.decode(z, y), sigma)
-    if not hasattr(model, "pixels"):
+    pixels: Pixels | None = getattr(model, "pixels", None)
+    if pixels is None:
         raise ValueError(
             f"{type(model).__name__} has no variance of its own: give the sigma of its training"
         )
-    mean, log_var = model.pixels(z, y)
-    return DiagonalGaussian(mean.flatten(1), log_var.flatten(1)).log_prob(x.flatten(1))
+    return -learned_gaussian_nll(x, *pixels(z, y))
 
 
 def dequantise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
