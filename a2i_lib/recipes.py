@@ -361,7 +361,7 @@ def _against_each_other(name: str, release_steps: int) -> dict[str, dict[str, Re
         long = {"data": large if drawn else photographs}
         made[base.name] = _profiles(
             base,
-            gpu={**long, "settings": {**paper, **own, "norm": True}, "steps": 30_000},
+            gpu={**long, "settings": {**paper, **own, "norm": True}, "steps": 15_000},
             release={**long, "steps": release_steps, "ema": 0.999},
         )
     return made
