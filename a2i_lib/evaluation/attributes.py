@@ -208,8 +208,8 @@ def appendix_c(
 
     Args:
         train, test: images uint8 (N, 3, H, W) and y (N, K) of the two splits.
-        units: maps standardised scores to those in which to compare (`raw_scores`, or the
-            identity).
+        units: maps standardised scores to those in which to compare, and in which neighbours are
+            near (`raw_scores`, or the identity).
         n: samples for each row of the test y; `row` has both their best and their mean.
 
     Returns:
@@ -217,36 +217,59 @@ def appendix_c(
         in the paper; "NN of n", the n nearest photographs, which have as many tries as the model;
         and "regressor blur", what a blur alone does to true pictures.
     """
-    read = read_appendix_c(model, predictor, train, test, n, generator, progress)
+    read = read_neighbours(predictor, train, test[1], units, n, progress)
+    read |= read_samples(model, predictor, test, n, generator, progress)
     return agreement(read, test[1], units)
 
 
-def read_appendix_c(
+def read_samples(
     model: LatentImageModel,
     predictor: nn.Module,
-    train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
     n: int = 10,
     generator: torch.Generator | None = None,
     progress: bool = True,
 ) -> dict[str, Tensor]:
-    """What the predictor reads for each row of `appendix_c`, before any comparison: (N * n, K)."""
-    (train_x, train_y), (test_x, test_y) = train, test
+    """What the predictor reads for the rows of `appendix_c` that look at no training photograph:
+    (N, K) for those about the test photographs, (N * n, K) for "model".
+    """
+    x, y = test
+
+    def samples(part: Tensor) -> Tensor:
+        return model.sample(part, n, generator)
+
+    softened = [predict(predictor, blur(part.float() / 255)) for part in x.split(256)]
+    return {
+        "regressor": predict(predictor, x),
+        "regressor blur": torch.cat(softened),
+        "model": read_back(samples, predictor, y, progress=progress),
+    }
+
+
+def read_neighbours(
+    predictor: nn.Module,
+    train: tuple[Tensor, Tensor],
+    y: Tensor,
+    units: Callable[[Tensor], Tensor],
+    n: int = 10,
+    progress: bool = True,
+) -> dict[str, Tensor]:
+    """What the predictor reads for the neighbours' rows of `appendix_c`, (N, K) or (N * n, K). A
+    neighbour is near in the units in which it will be compared.
+    """
+    x, train_y = train[0], units(train[1])
 
     def nearest(part: Tensor, tries: int = 1) -> Tensor:
-        return train_x[nearest_neighbours(part, train_y, tries)].float() / 255
+        return x[nearest_neighbours(units(part), train_y, tries)].float() / 255
 
     sources: dict[str, Source] = {
         "NN": nearest,
         "NN blur": lambda part: blur(nearest(part)),
         "NN of n": lambda part: nearest(part, n),
-        "model": lambda part: model.sample(part, n, generator),
     }
-    softened = [predict(predictor, blur(part.float() / 255)) for part in test_x.split(256)]
-    read = {"regressor": predict(predictor, test_x), "regressor blur": torch.cat(softened)}
-    for name, source in sources.items():
-        read[name] = read_back(source, predictor, test_y, progress=progress)
-    return read
+    return {
+        name: read_back(source, predictor, y, progress=progress) for name, source in sources.items()
+    }
 
 
 def agreement(

@@ -15,6 +15,7 @@ from a2i_lib.evaluation.attributes import (
     one_of_each_group,
     raw_scores,
     read_back,
+    read_neighbours,
     sample_accuracy,
     similarity,
     worst_first,
@@ -142,6 +143,22 @@ def test_appendix_c_has_all_rows_and_the_regressor_reads_the_photographs():
     row = table["model"].row
     assert table["model"].cosine.shape == (9, 3) and row["cosine"] > row["mean_cosine"]
     assert row["squared_error"] < row["mean_squared_error"]
+
+
+def test_a_neighbour_is_near_in_the_units_of_the_comparison():
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (30, 3, 16, 16), dtype=torch.uint8)
+    wanted = torch.randn(12, 2)
+    y = Corners()(images.float() / 255)
+    scale = torch.tensor([100.0, 1.0])
+    errors = {}
+    for name, units in (("as they are", lambda v: v), ("one attribute stretched", scale.mul)):
+        read = read_neighbours(Corners(), (images, y), wanted, units, 2, progress=False)
+        errors[name] = similarity(scale * read["NN"], scale * wanted).squared[:, 0]
+        nearest = (units(wanted)[:, None] - units(y)).square().sum(2).argmin(1)
+        torch.testing.assert_close(read["NN"], y[nearest])
+    assert (errors["one attribute stretched"] <= errors["as they are"] + 1e-3).all()
+    assert errors["one attribute stretched"].mean() < 0.9 * errors["as they are"].mean()
 
 
 def test_one_member_of_each_group_is_read():
