@@ -116,8 +116,15 @@ class Recipe:
             raise ValueError(f"recipe {self.name}: beta already says what sigma says; give one")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a card."""
-        return asdict(self)
+        """Plain values for a card. A run is known by them, so that what a recipe does not use of
+        fields that came later is left out.
+        """
+        plain = asdict(self)
+        if self.game is None:
+            del plain["game"]
+        if isinstance(self.data, Prepared) and self.data.split is None:
+            del plain["data"]["split"]
+        return plain
 
     def load_data(self, root: Path | str = "datasets", progress: bool = True) -> AttributeImages:
         """Draws or opens the data; prepared sets lie under `root`."""

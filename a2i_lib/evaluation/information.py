@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def readable_information(z: Tensor, y: Tensor, penalty: float = 1e-2) -> Tensor:
+def readable_information(z: Tensor, y: Tensor, penalty: float = 1.0) -> Tensor:
     """A lower bound of the mutual information I(y_k; z) for each binary attribute, (K,) nats.
 
     I(y_k; z) = H(y_k) - H(y_k | z) >= H(y_k) + E[log r(y_k | z)] for every reader r (Barber &

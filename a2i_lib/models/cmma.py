@@ -78,7 +78,7 @@ class GaussianAutoEncoder(LatentImageModel):
         self.log_var = zero_linear(seen, latent)
         self.decoder = ValidDecoder(latent + joined, width, size, outputs=6, norm=norm)
         last = self.decoder.stack[-1]
-        assert isinstance(last, UpConv)
+        assert isinstance(last, UpConv) and last.bias is not None
         nn.init.constant_(last.bias[3:], 2 * math.log(START_STD))
 
     def posterior(self, x: Tensor, y: Tensor) -> DiagonalGaussian:

@@ -281,9 +281,10 @@ class AdversarialUpdate:
         if self.game.mismatch:
             images, attributes = [*images, batch.x], [*attributes, others]
         answers = self._wrapped["discriminator"](torch.cat(images), torch.cat(attributes))
+        on_real, on_fake, *on_wrong = answers.split(len(batch.x))
         # two images may show the same attributes: then the pair is not wrong
         mismatch = self.game.mismatch * (others != batch.y).any(1).float()
-        return discriminator_loss(*answers.split(len(batch.x)), mismatch=mismatch)
+        return discriminator_loss(on_real, on_fake, on_wrong[0] if on_wrong else None, mismatch)
 
     def generator_losses(self, batch: Batch, fake: Tensor) -> Loss:
         """Per-image loss of the generator; the discriminator's weights are frozen meanwhile."""
