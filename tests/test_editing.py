@@ -13,7 +13,7 @@ from a2i_lib.editing import (
     spherical_path,
 )
 from a2i_lib.gaussians import DiagonalGaussian
-from a2i_lib.models import CVAE, ConditionalPriorCVAE, DisCVAE
+from a2i_lib.models import CGAN, CVAE, ConditionalPriorCVAE, DisCVAE
 from a2i_lib.models.vae import LatentImageModel
 
 K, Z = 3, 2
@@ -92,6 +92,14 @@ def test_every_model_with_latents_can_be_asked(kind, edit):
     torch.testing.assert_close(still, reconstruction)
     torch.testing.assert_close(edit(model, x, y, y_new, mask, strength=0.0), reconstruction)
     assert not torch.allclose(made, still)
+
+
+def test_a_gan_says_why_it_cannot_edit():
+    model = CGAN(K, latent=4, width=0.05, size=32)
+    x, y = torch.rand(2, 3, 32, 32), torch.ones(2, K)
+    for edit in (modify, redecode):
+        with pytest.raises(AttributeError, match="CGAN.*recognition model"):
+            edit(model, x, y, -y)
 
 
 @pytest.fixture

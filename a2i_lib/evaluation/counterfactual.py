@@ -30,6 +30,7 @@ class Counterfactual:
         x, y, mask: images (N, 3, H, W) in [0, 1], labels (N, K) and masks (N, 1, H, W) before.
         x_true, y_true, mask_true: after. An attribute that excludes others turns them off.
         asked: (K,) bool, True for the attributes that were asked to change.
+        before, after: the factors that these pictures are drawn from.
     """
 
     x: Tensor
@@ -39,6 +40,8 @@ class Counterfactual:
     y_true: Tensor
     mask_true: Tensor
     asked: Tensor
+    before: Factors
+    after: Factors
 
     @property
     def background(self) -> Tensor:
@@ -91,7 +94,9 @@ def counterfactual(
     asked[k] = True
     drawn, redrawn = world.render(before, size), world.render(after, size)
     labels = world.labels(before)
-    return Counterfactual(drawn.x, labels, drawn.mask, redrawn.x, y_true, redrawn.mask, asked)
+    return Counterfactual(
+        drawn.x, labels, drawn.mask, redrawn.x, y_true, redrawn.mask, asked, before, after
+    )
 
 
 def add_attribute(world: World, factors: Factors, attribute: str, size: int = 64) -> Counterfactual:

@@ -98,6 +98,8 @@ def test_an_attribute_can_be_taken_away(world, people, added):
     bare = world.counterfactual(people, "Wearing_Hat", False)
     expected = world.render(bare[world.labels(people)[:, k] > 0], 32).x
     assert torch.equal(taken.x_true, expected)
+    assert torch.equal(world.render(taken.before, 32).x, taken.x)
+    assert torch.equal(world.render(taken.after, 32).x, taken.x_true)
 
 
 def test_several_attributes_change_together(world, people):
