@@ -117,8 +117,11 @@ def _measure_layers(
     model: LatentImageModel, name: str, n: int, generator: torch.Generator
 ) -> dict[str, Any]:
     """Of a drawn world's model: leakage, over all attributes, and the gate's IoU where there is a
-    gate. Means over pictures never trained on.
+    gate. Means over pictures never trained on. Of a model that cannot encode, why not.
     """
+    if not hasattr(model, "encode"):
+        why = f"{type(model).__name__} has no recognition model: it cannot change a given picture"
+        return {"leakage": None, "not measured": why}
     world = get_world(name)
     few, factors = (world.sample(k, HELD_OUT_SEED) for k in (100, min(n, 500)))
     moved = []

@@ -243,7 +243,10 @@ def _check(
 ) -> Tensor:
     """`observed` as (B, 1, H, W), after a look at everything."""
     if not hasattr(model, "decode") or not hasattr(model, "prior"):
-        raise TypeError(f"{type(model).__name__} has no decoder: inference needs decode and prior")
+        raise TypeError(
+            f"{type(model).__name__} has no decoder: inference needs decode and prior, which "
+            "predictors and GANs lack"
+        )
     if min(steps, restarts) < 1 or sigma <= 0:
         raise ValueError(
             f"steps ({steps}), restarts ({restarts}) and sigma ({sigma}) must be positive"

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from a2i_lib.gaussians import LOG_2PI, DiagonalGaussian
+from a2i_lib.models.cmma import GaussianPass
 from a2i_lib.models.discvae import LayeredPass
 
 
@@ -69,6 +70,38 @@ def negative_elbo(
     recon = gaussian_nll(x, x_hat, sigma)
     kl = q.kl(p)
     terms = {"recon": recon, "kl": kl, "mse": squared_error(x, x_hat) / x[0].numel()}
+    return Loss(recon + kl_weight * kl, terms)
+
+
+def learned_gaussian_nll(x: Tensor, x_hat: Tensor, log_var: Tensor) -> Tensor:
+    """-log N(x; x_hat, diag(exp(log_var))) in nats, shape (B,): CMMA's eq. 8 as it is meant.
+
+    1/2 sum [(x - x_hat)^2 exp(-log_var) + log_var] + (m / 2) log 2 pi over all m values of an
+    image. Printed is sum exp(g_sigma) instead of the last two terms, without the 1/2: that is
+    least at a variance of |x - x_hat| / sqrt(2), where a density has its best fit at
+    (x - x_hat)^2.
+
+    Args:
+        x, x_hat, log_var: (B, 3, H, W) each.
+    """
+    return -DiagonalGaussian(x_hat.flatten(1), log_var.flatten(1)).log_prob(x.flatten(1).float())
+
+
+def learned_negative_elbo(x: Tensor, made: GaussianPass, *, kl_weight: float = 1.0) -> Loss:
+    """CMMA eq. 6 with the sign turned, recon + kl_weight * KL(q(z|x,y) || p(z|y)), shape (B,); and
+    its eq. 13 where p(z|y) is N(0, I).
+
+    The variance of p(x | z, y) is the model's own. The KL is eq. 7 with the -1 per dimension that
+    is missing there. With kl_weight = 1 and one sample of z it is an unbiased estimate of an upper
+    bound of -log p(x|y), in nats; the paper's "minimisation of a lower bound" maximises it.
+
+    The terms also name `std`, the geometric mean of a pixel's standard deviation.
+    """
+    recon, kl = learned_gaussian_nll(x, made.x_hat, made.log_var), made.q.kl(made.p)
+    terms = {
+        "recon": recon, "kl": kl, "mse": squared_error(x, made.x_hat) / x[0].numel(),
+        "std": (0.5 * made.log_var.flatten(1).mean(1)).exp(),
+    }  # fmt: skip
     return Loss(recon + kl_weight * kl, terms)
 
 
@@ -154,6 +187,37 @@ def implied_sigma(beta: float) -> float:
 def _require_beta(beta: float) -> None:
     if not 0 < beta < 1:
         raise ValueError(f"beta must lie between 0 and 1, not {beta}")
+
+
+def discriminator_loss(
+    real: Tensor, fake: Tensor, wrong: Tensor | None = None, mismatch: Tensor | float = 0.0
+) -> Loss:
+    """What the discriminator of a conditional GAN minimises, in nats, shape (B,):
+
+    -log D(x, y) - (1 - mismatch) log(1 - D(G(z, y), y)) - mismatch log(1 - D(x, y')).
+
+    The third term, real images with the attributes y' of others, is from Reed et al. 2016, and
+    icGAN's with mismatch = 1/2; Mirza & Osindero have none. True pairs weigh as much as the rest
+    together, whatever the mismatch.
+
+    Args:
+        real, fake, wrong: logits of D(x, y), of D(G(z, y), y) and of D(x, y'), (B,).
+        mismatch: between 0 and 1; (B,) where it is 0 for rows in which y' happens to be y.
+
+    Returns:
+        With the term `accuracy`: the share of a row's first two answers that are right.
+    """
+    total = F.softplus(-real) + (1 - mismatch) * F.softplus(fake)
+    if wrong is not None:
+        total = total + mismatch * F.softplus(wrong)
+    return Loss(total, {"accuracy": ((real > 0).float() + (fake < 0).float()) / 2})
+
+
+def generator_loss(fake: Tensor) -> Loss:
+    """-log D(G(z, y), y) in nats, (B,) logits -> (B,): the non-saturating loss (Goodfellow et al.
+    2014, section 3), whose gradient is largest where the discriminator is surest.
+    """
+    return Loss(F.softplus(-fake), {})
 
 
 def attribute_loss(prediction: Tensor, y: Tensor, scores: Tensor) -> Loss:

@@ -18,14 +18,18 @@ from torch import nn
 
 from a2i_lib.data.augment import Augment
 from a2i_lib.data.dataset import AttributeImages
-from a2i_lib.models import build
+from a2i_lib.models import CGAN, build
+from a2i_lib.models.cmma import GaussianAutoEncoder
 from a2i_lib.training.loop import Fitted, Schedule, fit
 from a2i_lib.training.updates import (
     Adam,
+    AdversarialUpdate,
     AttributeUpdate,
     ElboUpdate,
-    GradientUpdate,
+    Game,
     LayeredElboUpdate,
+    LearnedElboUpdate,
+    Update,
     WeightedUpdate,
 )
 from a2i_lib.worlds import get_world
@@ -50,18 +54,20 @@ class Drawn:
 @dataclass(frozen=True)
 class Prepared:
     """A data set that the reader has prepared with `a2i data NAME`: the folder `NAME-SIZE` under
-    the data root.
+    the data root, or `NAME-SPLIT-SIZE` where the split is not the usual one.
     """
 
     name: str
     size: int = 64
+    split: str | None = None
 
     def load(self, root: Path, progress: bool = True) -> AttributeImages:
-        folder = root / f"{self.name}-{self.size}"
+        folder = root / "-".join(filter(None, (self.name, self.split, str(self.size))))
         if not folder.exists():
+            split = f" --split {self.split}" if self.split else ""
             raise FileNotFoundError(
                 f"{folder} is not there; prepare it with "
-                f"'a2i data {self.name} --from FILE --size {self.size} --out {folder}'"
+                f"'a2i data {self.name} --from FILE --size {self.size}{split} --out {folder}'"
             )
         return AttributeImages.load(folder)
 
@@ -75,10 +81,12 @@ class Recipe:
         profile: one of `PROFILES`.
         data: drawn or prepared.
         model: a name in `a2i_lib.models.MODELS`, with `settings` for its constructor.
-        sigma: standard deviation of p(x | z, y) in pixel units; None for attribute predictors.
+        sigma: standard deviation of p(x | z, y) in pixel units; None for attribute predictors, for
+            models that learn it themselves and for GANs.
         kl_weight: 1 for the variational bound.
         gate_weight: lambda_g of a layered model, 1 for the bound; None for models without layers.
         beta: trains under Debbagh's eq. 9 instead, which takes neither sigma nor kl_weight.
+        game: how a GAN's discriminator is trained; None for all other models.
         steps, batch_size: length of the run.
         adam, schedule, ema: how the weights move.
         augment: applied on the device to training batches.
@@ -94,6 +102,7 @@ class Recipe:
     kl_weight: float = 1.0
     gate_weight: float | None = None
     beta: float | None = None
+    game: Game | None = None
     steps: int = 400
     batch_size: int = 64
     adam: Adam = Adam(rate=1e-3)
@@ -107,8 +116,15 @@ class Recipe:
             raise ValueError(f"recipe {self.name}: beta already says what sigma says; give one")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a card."""
-        return asdict(self)
+        """Plain values for a card. A run is known by them, so that what a recipe does not use of
+        fields that came later is left out.
+        """
+        plain = asdict(self)
+        if self.game is None:
+            del plain["game"]
+        if isinstance(self.data, Prepared) and self.data.split is None:
+            del plain["data"]["split"]
+        return plain
 
     def load_data(self, root: Path | str = "datasets", progress: bool = True) -> AttributeImages:
         """Draws or opens the data; prepared sets lie under `root`."""
@@ -120,9 +136,26 @@ class Recipe:
             torch.manual_seed(self.seed)
             return build(self.model, attributes, self.data.size, **self.settings)
 
-    def build_update(self, data: AttributeImages) -> GradientUpdate:
-        """Network, objective and optimiser."""
+    def build_game(self, attributes: int) -> tuple[nn.Module, nn.Module]:
+        """A GAN's generator and discriminator, untrained.
+
+        Raises:
+            TypeError: the model has no opponent.
+        """
+        model = self.build_model(attributes)
+        if not isinstance(model, CGAN):
+            raise TypeError(f"recipe {self.name}: {type(model).__name__} has no discriminator")
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.seed + 1)
+            return model, model.discriminator()
+
+    def build_update(self, data: AttributeImages) -> Update:
+        """Networks, objective and optimisers."""
+        if self.game is not None:
+            return AdversarialUpdate(*self.build_game(len(data.schema)), self.game, self.adam)
         model = self.build_model(len(data.schema))
+        if isinstance(model, GaussianAutoEncoder):
+            return LearnedElboUpdate(model, self.kl_weight, self.adam)
         if self.beta is not None:
             return WeightedUpdate(model, self.beta, self.adam)
         if self.sigma is None:
@@ -305,6 +338,47 @@ def _photographs(
     return made
 
 
+def _against_each_other(name: str, release_steps: int) -> dict[str, dict[str, Recipe]]:
+    """The three models that CMMA's paper compares, trained alike; and CMMA whose h sees y.
+
+    Learning rate and batch size are open in the paper. Drawn worlds are 40 pixels large in a
+    chapter, the least at which h ends with four by four features; 64 like the paper's elsewhere.
+    """
+    drawn = name in ("faces", "birds")
+    photographs = Prepared(name, split="cmma" if name == "lfw" else None)
+    live, large = Drawn(name, n=8_000, size=40), Drawn(name, n=30_000)
+    quarter = {"width": 0.25, "latent": 64, "norm": True}
+    made = {}
+    for model in ("cmma", "cmma-y", "matched-cvae", "cgan"):
+        paper = {"width": 1.0, "latent": 100 if model == "cgan" else 500}
+        own = {} if model == "cgan" else {"min_std": MIN_STD, "sees_y": model == "cmma-y"}
+        base = Recipe(
+            f"{model}-{name}",
+            live if drawn else photographs,
+            "cmma" if model == "cmma-y" else model,
+            {**quarter, **own},
+            game=GAME if model == "cgan" else None,
+            steps=400,
+            batch_size=32,
+            adam=GAME.adam if model == "cgan" else Adam(rate=1e-3, clip=CLIP),
+            schedule=Schedule("cosine", warmup=50),
+            ema=0.99,
+            augment=None if drawn else Augment(flip=0.5),
+        )
+        long = {"data": large if drawn else photographs}
+        made[base.name] = _profiles(
+            base,
+            gpu={**long, "settings": {**paper, **own, "norm": True}, "steps": 15_000},
+            release={**long, "steps": release_steps, "ema": 0.999},
+        )
+    return made
+
+
+MIN_STD = 0.02  # floor of a learned standard deviation: five grey levels of 255
+CLIP = 1e4  # nats an image: only what a surprise at the floor's variance brings is longer
+GAME = Game(adam=Adam(rate=5e-4, betas=(0.5, 0.999)))
+
+
 def _lfw_regressor() -> dict[str, Recipe]:
     base = Recipe(
         "regressor-lfw",
@@ -331,6 +405,9 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "discvae-birds": _layered("birds", latent_f=32, latent_b=32, release_steps=4_000),
     **_photographs("lfw", 48, 16, Augment.lfw(), release_steps=3_000),
     **_photographs("cub", 32, 32, Augment.cub(), release_steps=1_500),
+    **_against_each_other("faces", release_steps=6_000),
+    **_against_each_other("birds", release_steps=4_000),
+    **_against_each_other("lfw", release_steps=3_000),
     "regressor-lfw": _lfw_regressor(),
     **{
         f"{network}-beta-{name}": _weighted(network, name)

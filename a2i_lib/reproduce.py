@@ -9,6 +9,8 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from a2i_lib import __version__
 from a2i_lib.cards import USE, measure, store_metrics, write_release
 from a2i_lib.data.dataset import AttributeImages, did_you_mean
 from a2i_lib.evaluation.completion import TASKS, Outcome, run_tasks
+from a2i_lib.evaluation.likelihood import Parzen, parzen, variational_bound
 from a2i_lib.evaluation.rate import rate_distortion
 from a2i_lib.models.vae import LatentImageModel
 from a2i_lib.recipes import BETAS, Recipe, get_recipe
@@ -282,8 +285,94 @@ def attribute2image_table2(study: Study) -> Path:
     )
 
 
+# ------------------------------------------------------------- Pandey & Dukkipati, Tables 2 and 3
+
+BOUNDED = ("cmma", "cmma-y", "matched-cvae")
+SAMPLED = ("cmma", "matched-cvae", "cgan")
+WINDOWS = {"windows": 100, "images": 200}  # samples an image; validation and test images each
+
+
+def cmma_table2(study: Study) -> Path:
+    """Bounds of log p(x | y) on LFW's test faces by CMMA, with h blind to y or not, and by the CVAE
+    with the same networks; in nats, with all constants.
+
+    `leads`: for each seed, by how much CMMA leads the CVAE, image by image.
+    """
+    images = get_recipe("cmma-lfw", study.profile).load_data(study.data)
+    x, y, _ = images.tensors("test")
+    runs, leads = [], []
+    for seed in study.seeds:
+        nats = {}
+        for model in BOUNDED:
+            recipe = get_recipe(f"{model}-lfw", study.profile, seed=seed)
+            release, _ = study.trained(recipe, images)
+            draw = torch.Generator().manual_seed(seed)
+            found = variational_bound(release.model, x, y, draws=4, generator=draw)
+            nats[model] = found.nats
+            runs.append({"model": model, **_stated(recipe, release), "bound": found.row})
+        leads.append({"seed": seed, **_lead(nats["cmma"], nats["matched-cvae"])})
+    return study.write(
+        "cmma-table2",
+        {
+            "images": len(x),
+            "values": x[0].numel(),
+            "data": {"lfw": _describe(images)},
+            "leads": leads,
+            "runs": runs,
+        },
+    )
+
+
+def cmma_table3(study: Study) -> Path:
+    """Parzen windows on LFW's test faces around samples of CMMA, CVAE and CGAN, and around the mean
+    training face, which is no model at all.
+
+    `leads`: for each seed, by how much one of the paper's order leads the next.
+    """
+    images = get_recipe("cmma-lfw", study.profile).load_data(study.data)
+    few = {split: _rows(images, split, WINDOWS["images"]) for split in ("val", "test")}
+    val, test = ((images.images[r], images.attributes[r]) for r in few.values())
+    mean = images.tensors("train")[0].float().mean(0) / 255
+
+    def always_the_mean(y: Tensor, n: int) -> Tensor:
+        return mean.expand(len(y) * n, -1, -1, -1)
+
+    runs, leads = [], []
+    for seed in study.seeds:
+        found: dict[str, Parzen] = {}
+        for model in SAMPLED:
+            recipe = get_recipe(f"{model}-lfw", study.profile, seed=seed)
+            release, _ = study.trained(recipe, images)
+            draw = torch.Generator().manual_seed(seed)
+            sampler = partial(release.model.sample, generator=draw)
+            found[model] = parzen(sampler, val, test, WINDOWS["windows"], progress=study.progress)
+            runs.append({"model": model, **_stated(recipe, release), "parzen": found[model].row})
+        for better, worse in pairwise(SAMPLED):
+            lead = _lead(found[better].nats, found[worse].nats)
+            leads.append({"seed": seed, "models": [better, worse], **lead})
+    return study.write(
+        "cmma-table3",
+        {
+            **WINDOWS,
+            "values": mean.numel(),
+            "mean face": parzen(always_the_mean, val, test, 1).row,
+            "data": {"lfw": _describe(images)},
+            "leads": leads,
+            "runs": runs,
+        },
+    )
+
+
+def _lead(better: Tensor, worse: Tensor) -> dict[str, float]:
+    """Mean of better - worse over images, with its standard error, in nats."""
+    gap = better - worse
+    return {"nats": float(gap.mean()), "nats_se": float(gap.std() / len(gap) ** 0.5)}
+
+
 TABLES: dict[str, Callable[[Study], Path]] = {
     "debbagh-table1": debbagh_table1,
     "attribute2image-table1": attribute2image_table1,
     "attribute2image-table2": attribute2image_table2,
+    "cmma-table2": cmma_table2,
+    "cmma-table3": cmma_table3,
 }

@@ -3,14 +3,19 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from a2i_lib.gaussians import DiagonalGaussian
+from a2i_lib.models.cmma import GaussianPass
 from a2i_lib.objectives import (
     attribute_loss,
+    discriminator_loss,
     gaussian_nll,
+    generator_loss,
     implied_sigma,
     kl_weight,
+    learned_gaussian_nll,
+    learned_negative_elbo,
     negative_elbo,
     squared_error,
     weighted_loss,
@@ -102,3 +107,61 @@ def test_attribute_loss_takes_each_kind_its_own_way():
     loss = attribute_loss(prediction, y, torch.tensor([False, True])).total
     expected = F.softplus(torch.tensor(2.0)) + 1.0
     torch.testing.assert_close(loss, expected[None])
+
+
+def test_a_learned_variance_has_the_exact_density_with_all_constants():
+    x, x_hat = images(0), images(1)
+    log_var = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    scale = log_var.double().mul(0.5).exp()
+    reference = -Independent(Normal(x_hat.double(), scale), 3).log_prob(x.double())
+    ours = learned_gaussian_nll(x, x_hat, log_var)
+    torch.testing.assert_close(ours.double(), reference, rtol=1e-5, atol=0)
+    flat = torch.full_like(x, 2 * math.log(0.3))
+    torch.testing.assert_close(learned_gaussian_nll(x, x_hat, flat), gaussian_nll(x, x_hat, 0.3))
+
+
+def test_the_best_variance_is_the_squared_residual():
+    """And not |r| / sqrt 2, as CMMA's eq. 8 is printed."""
+    x, x_hat = images(0).double(), images(1).double()
+    log_var = torch.zeros_like(x, requires_grad=True)
+    (slope,) = torch.autograd.grad(learned_gaussian_nll(x, x_hat, log_var).sum(), log_var)
+    torch.testing.assert_close(slope, 0.5 - 0.5 * (x - x_hat) ** 2)
+    best = (x - x_hat).abs().clamp(min=1e-3).log().mul(2)
+    least = learned_gaussian_nll(x, x_hat, best)
+    for shift in (-0.1, 0.1):
+        assert bool((learned_gaussian_nll(x, x_hat, best + shift) > least).all())
+
+
+def test_cmmas_bound_term_by_term():
+    q, p = codes(2), codes(3)
+    log_var = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+    made = GaussianPass(images(1), log_var, q.mu, q, p)
+    loss = learned_negative_elbo(images(0), made, kl_weight=0.5)
+    own, other = (Normal(g.mu.double(), g.sigma.double()) for g in (q, p))
+    kl = kl_divergence(own, other).sum(1)
+    pixels = Normal(images(1).double(), log_var.double().mul(0.5).exp())
+    recon = -pixels.log_prob(images(0).double()).sum((1, 2, 3))
+    torch.testing.assert_close(loss.terms["kl"].double(), kl, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss.terms["recon"].double(), recon, rtol=1e-5, atol=0)
+    torch.testing.assert_close(loss.total.double(), recon + 0.5 * kl, rtol=1e-5, atol=0)
+    std = log_var.double().mul(0.5).flatten(1).mean(1).exp()
+    torch.testing.assert_close(loss.terms["std"].double(), std, rtol=1e-5, atol=0)
+    assert all(term.shape == (4,) for term in loss.terms.values())
+
+
+def test_both_players_losses_are_log_probabilities():
+    real, fake, wrong = torch.randn(3, 6, generator=torch.Generator().manual_seed(0)).double() * 5
+    weight = torch.tensor([0.5, 0.5, 0.5, 0.25, 0.0, 0.0]).double()
+    no, yes = torch.zeros(6).double(), torch.ones(6).double()
+    expected = -(
+        Bernoulli(logits=real).log_prob(yes)
+        + (1 - weight) * Bernoulli(logits=fake).log_prob(no)
+        + weight * Bernoulli(logits=wrong).log_prob(no)
+    )
+    loss = discriminator_loss(real, fake, wrong, weight)
+    torch.testing.assert_close(loss.total, expected)
+    right = (real > 0).double() + (fake < 0).double()
+    torch.testing.assert_close(loss.terms["accuracy"].double(), right / 2)
+    plain = discriminator_loss(real, fake).total
+    torch.testing.assert_close(plain[-2:], loss.total[-2:])  # weight 0: no third term
+    torch.testing.assert_close(generator_loss(fake).total, -Bernoulli(logits=fake).log_prob(yes))

@@ -13,12 +13,12 @@ from a2i_lib.data.celeba import ATTRIBUTES
 from a2i_lib.data.dataset import AttributeImages
 from a2i_lib.evaluation.completion import TASKS
 from a2i_lib.recipes import BETAS, Recipe, get_recipe
-from a2i_lib.reproduce import INFERENCE, TABLES
+from a2i_lib.reproduce import INFERENCE, TABLES, WINDOWS
 
 STORED = [path for name in TABLES if (path := released.folder() / f"{name}.json").exists()]
 
 
-def prepare(folder, name, attributes, masks=None):
+def prepare(folder, name, attributes, masks=None, split=""):
     """60 images of noise under a schema, or under binary attributes of these names."""
     generator = torch.Generator().manual_seed(0)
     known = isinstance(attributes, AttributeSchema)
@@ -30,7 +30,7 @@ def prepare(folder, name, attributes, masks=None):
         masks=masks,
         name=name,
         provenance={"source": "random numbers"},
-    ).save(folder / f"{name}-64")
+    ).save(folder / f"{name}{split}-64")
 
 
 def command(table, folder, profile="smoke"):
@@ -102,6 +102,36 @@ def test_attribute2images_second_table_measures_by_the_released_regressor(foundi
     assert one["NN"] == two["NN"] and one["model"] != two["model"]
     assert table["references"] == 16 and table["samples_each"] == 10
     assert table["regressor"]["sha256"] == released.load("regressor-lfw").card["sha256"]
+
+
+@pytest.fixture(scope="module")
+def lfw_as_cmma_splits_it(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cmma")
+    prepare(folder, "lfw", released.load("regressor-lfw").schema, split="-cmma")
+    return folder
+
+
+def test_cmmas_bounds(lfw_as_cmma_splits_it):
+    assert main(command("cmma-table2", lfw_as_cmma_splits_it)) == 0
+    table = json.loads((lfw_as_cmma_splits_it / "out" / "cmma-table2.json").read_text())
+    assert [run["model"] for run in table["runs"]] == ["cmma", "cmma-y", "matched-cvae"]
+    assert [run["recipe"]["settings"]["sees_y"] for run in table["runs"]] == [False, True, False]
+    cmma, _, cvae = (run["bound"]["nats"] for run in table["runs"])
+    assert table["leads"][0]["nats"] == pytest.approx(cmma - cvae, rel=1e-3, abs=0.1)
+    assert table["images"] == 16 and table["values"] == 12288
+
+
+def test_cmmas_windows(lfw_as_cmma_splits_it, monkeypatch):
+    monkeypatch.setitem(WINDOWS, "windows", 3)
+    assert main(command("cmma-table3", lfw_as_cmma_splits_it)) == 0
+    table = json.loads((lfw_as_cmma_splits_it / "out" / "cmma-table3.json").read_text())
+    assert [run["model"] for run in table["runs"]] == ["cmma", "matched-cvae", "cgan"]
+    values = [run["parzen"]["nats"] for run in table["runs"]]
+    for lead, gap in zip(
+        table["leads"], (values[0] - values[1], values[1] - values[2]), strict=True
+    ):
+        assert lead["nats"] == pytest.approx(gap, rel=1e-3, abs=0.1)
+    assert table["mean face"]["sigma"] == pytest.approx(12**-0.5, rel=0.1)  # uniform noise
 
 
 def test_missing_data_and_unknown_tables_are_one_line(tmp_path, capsys):

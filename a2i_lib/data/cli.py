@@ -13,7 +13,7 @@ from PIL import Image
 from a2i_lib.data.celeba import read_celeba
 from a2i_lib.data.cub import read_cub
 from a2i_lib.data.dataset import AttributeImages, DataError, refuse_existing
-from a2i_lib.data.lfw import LABELS, read_lfw
+from a2i_lib.data.lfw import LABELS, SPLITS, read_lfw
 
 READERS: dict[str, Callable[..., AttributeImages]] = {
     "lfw": read_lfw,
@@ -66,6 +66,13 @@ def add_reader_arguments(parser: argparse.ArgumentParser, name: str) -> None:
             help="scores: ESTIMATES of the published real-valued scores, standardised (default); "
             "binary: the LFWA+ labels as -1/+1",
         )
+        parser.add_argument(
+            "--split",
+            choices=list(SPLITS),
+            default="view1",
+            help="view1: people apart (default); cmma: the first 10,000 rows, the next 1,000 and "
+            "the rest, in a folder lfw-cmma-SIZE",
+        )
     parser.set_defaults(run=_read, dataset=name)
 
 
@@ -92,10 +99,13 @@ def _add_world(kinds: Any) -> None:
 
 
 def _read(arguments: argparse.Namespace) -> None:
-    options = {"labels": arguments.labels} if arguments.dataset == "lfw" else {}
+    options, name = {}, arguments.dataset
+    if name == "lfw":
+        options = {"labels": arguments.labels, "split": arguments.split}
+        name = "lfw" if arguments.split == "view1" else f"lfw-{arguments.split}"
     _make(
         arguments,
-        arguments.dataset,
+        name,
         lambda: READERS[arguments.dataset](
             arguments.files, size=arguments.size, limit=arguments.limit, **options
         ),

@@ -1,4 +1,5 @@
-"""Labeled Faces in the Wild: 13,143 faces of 5,721 people, 73 attributes, masks, View 1's split.
+"""Labeled Faces in the Wild: 13,143 faces of 5,721 people, 73 attributes, masks, View 1's split
+or CMMA's.
 
 The attributes people train on are real-valued: outputs of Kumar's attribute classifiers, positive
 where the attribute is seen. **`scores_estimated` is not that table.** It is an estimate of it: the
@@ -31,12 +32,19 @@ VALIDATION = (
     "val: those people of View 1's training list the SHA-256 of whose name, first 8 bytes as a"
     " big-endian number, is divisible by 10; no person is in two splits"
 )
+SPLITS = {
+    "view1": f"View 1; {VALIDATION}",
+    "cmma": "Pandey & Dukkipati, section 4: the first 10,000 rows train, the next 1,000 val, the"
+    " rest test; faces of one person may be in two splits where a border cuts through them",
+}
+CMMA_BORDERS = 10_000, 11_000
 
 
 def read_lfw(
     files: str | Path | Sequence[str | Path],
     size: int = 64,
     labels: str = "scores",
+    split: str = "view1",
     limit: int | None = None,
     progress: bool = True,
 ) -> AttributeImages:
@@ -45,6 +53,8 @@ def read_lfw(
     Args:
         labels: "scores", standardised (raw = mean + deviation * y, both in the schema); or
             "binary", -1/+1.
+        split: "view1", people apart; or "cmma", by the order of the rows, which must be that of
+            the published attribute file.
         limit: only that many images, evenly spaced.
 
     Raises:
@@ -53,14 +63,16 @@ def read_lfw(
     """
     if labels not in LABELS:
         raise DataError(f"labels {labels!r}: choose one of {', '.join(LABELS)}")
+    if split not in SPLITS:
+        raise DataError(f"split {split!r}: choose one of {', '.join(SPLITS)}")
     table = ParquetImages(files, limit)
     column = "scores_estimated" if labels == "scores" else "attributes"
     table.require("image", "mask", "person", "view1", column)
     names = table.attribute_names()
     values = table.vectors(column, names)
-    split = view1_split(table)
+    parts = view1_split(table) if split == "view1" else cmma_split(table)
     if labels == "scores":
-        values, schema = standardise(values, names, split == 0)
+        values, schema = standardise(values, names, parts == 0)
     else:
         schema = AttributeSchema([Attribute(name) for name in names])
         values = np.where(values > 0, 1, -1).astype(np.float32)
@@ -69,12 +81,12 @@ def read_lfw(
     return AttributeImages(
         torch.from_numpy(pictures).permute(0, 3, 1, 2),
         torch.from_numpy(values),
-        torch.from_numpy(split),
+        torch.from_numpy(parts),
         schema,
         torch.from_numpy(masks)[:, None],
         "lfw",
         table.provenance()
-        | {"attributes": LABELS[labels], "split": f"View 1; {VALIDATION}"}
+        | {"attributes": LABELS[labels], "split": SPLITS[split]}
         | {"use": "non-commercial research"},
     )
 
@@ -92,6 +104,20 @@ def view1_split(table: ParquetImages) -> np.ndarray:
             raise DataError(f"{table.where(i)}: 'view1' is {view!r}, expected 'train' or 'test'")
         split[i] = 2 if view == "test" else int(one_in_ten(person.encode()))
     return split
+
+
+def cmma_split(table: ParquetImages) -> np.ndarray:
+    """0 train, 1 val, 2 test, (N,) int8: `SPLITS["cmma"]`.
+
+    Raises:
+        DataError: a file that ends before its test rows begin.
+    """
+    if table.rows[-1] < CMMA_BORDERS[1]:
+        raise DataError(
+            f"{table.where(len(table) - 1)} is the last: the split 'cmma' tests on rows from "
+            f"{CMMA_BORDERS[1]:,} on"
+        )
+    return np.searchsorted(CMMA_BORDERS, table.rows, side="right").astype(np.int8)
 
 
 def one_in_ten(key: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from a2i_lib.evaluation.counterfactual import Addition
+from a2i_lib.evaluation.counterfactual import Counterfactual, mean_where
 from a2i_lib.models.discvae import DisCVAE
 from a2i_lib.models.vae import LatentImageModel
 
@@ -20,16 +20,6 @@ def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(joined > 0, (one & two).sum(1) / joined.clamp(min=1), 1.0)
 
 
-def mean_where(change: Tensor, where: Tensor) -> Tensor:
-    """Mean of |change| over channels and the pixels that `where` marks, (B, 3, H, W) -> (B,).
-
-    NaN for an image of which nothing is marked.
-    """
-    where = where.to(change)
-    total = (change.abs() * where).flatten(1).sum(1)
-    return total / (where.flatten(1).sum(1) * change.shape[1])
-
-
 @torch.no_grad()
 def gate_iou(model: DisCVAE, x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
     """IoU of the subject in reconstructions, where 1 - g > 1/2, with the true mask: (B,)."""
@@ -38,7 +28,7 @@ def gate_iou(model: DisCVAE, x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def edit_leakage(model: LatentImageModel, added: Addition) -> tuple[Tensor, Tensor]:
+def edit_leakage(model: LatentImageModel, added: Counterfactual) -> tuple[Tensor, Tensor]:
     """What switching an attribute on moves, z held: mean absolute change, in pixel units.
 
     Which pixels are background is taken from the truth, before and after, so that models with and

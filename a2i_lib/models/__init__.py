@@ -9,7 +9,9 @@ from typing import Any
 
 from torch import nn
 
+from a2i_lib.models.cgan import CGAN
 from a2i_lib.models.classifier import AttributeClassifier
+from a2i_lib.models.cmma import CMMA, MatchedCVAE
 from a2i_lib.models.cvae import CVAE, ConditionalPriorCVAE, ShallowCVAE
 from a2i_lib.models.discvae import DisCVAE
 from a2i_lib.models.vae import VAE
@@ -20,6 +22,9 @@ MODELS: dict[str, type[nn.Module]] = {
     "shallow-cvae": ShallowCVAE,
     "discvae": DisCVAE,
     "conditional-prior-cvae": ConditionalPriorCVAE,
+    "cmma": CMMA,
+    "matched-cvae": MatchedCVAE,
+    "cgan": CGAN,
     "classifier": AttributeClassifier,
 }
 
@@ -40,12 +45,15 @@ def build(name: str, attributes: int, size: int, **settings: Any) -> nn.Module:
 
 
 __all__ = [
+    "CGAN",
+    "CMMA",
     "CVAE",
     "MODELS",
     "VAE",
     "AttributeClassifier",
     "ConditionalPriorCVAE",
     "DisCVAE",
+    "MatchedCVAE",
     "ShallowCVAE",
     "build",
 ]

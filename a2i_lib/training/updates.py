@@ -7,7 +7,8 @@ step. The loop moves the batches, averages the weights, writes checkpoints and k
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +21,10 @@ from a2i_lib.data.dataset import Batch
 from a2i_lib.objectives import (
     Loss,
     attribute_loss,
+    discriminator_loss,
+    generator_loss,
     layered_negative_elbo,
+    learned_negative_elbo,
     negative_elbo,
     weighted_loss,
 )
@@ -121,6 +125,25 @@ class ElboUpdate(GradientUpdate):
         return negative_elbo(batch.x, x_hat, q, p, sigma=self.sigma, kl_weight=self.kl_weight)
 
 
+class LearnedElboUpdate(GradientUpdate):
+    """Maximises the bound of an auto-encoder with a variance of its own for each pixel (CMMA
+    eq. 6).
+
+    Args:
+        model: whose forward pass gives a `GaussianPass`.
+        kl_weight: 1 for the bound.
+        adam: the optimiser's settings.
+    """
+
+    def __init__(self, model: nn.Module, kl_weight: float = 1.0, adam: Adam | None = None) -> None:
+        super().__init__(model, adam)
+        self.kl_weight = kl_weight
+
+    def loss(self, batch: Batch) -> Loss:
+        made = self._wrapped(batch.x, batch.y)
+        return learned_negative_elbo(batch.x, made, kl_weight=self.kl_weight)
+
+
 class LayeredElboUpdate(GradientUpdate):
     """Maximises the bound of a layered auto-encoder (Attribute2Image eq. 7).
 
@@ -180,3 +203,157 @@ class AttributeUpdate(GradientUpdate):
     def loss(self, batch: Batch) -> Loss:
         prediction = self._wrapped(batch.x)
         return attribute_loss(prediction, batch.y, self.scores.to(batch.y.device))
+
+
+# ---------------------------------------------------------------- two networks against each other
+
+
+@dataclass(frozen=True)
+class Game:
+    """How a discriminator is trained against its generator.
+
+    Args:
+        mismatch: weight of real images with another's attributes among what is not real; 0 leaves
+            them out (`a2i_lib.objectives.discriminator_loss`).
+        skip_above: the discriminator misses its step in every batch of which it already answers a
+            larger share right than this; None: it never does.
+        adam: its optimiser's settings.
+
+    Raises:
+        ValueError: a weight or a share that is none.
+    """
+
+    mismatch: float = 0.0
+    skip_above: float | None = None
+    adam: Adam = Adam(rate=2e-4, betas=(0.5, 0.999))
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mismatch < 1:
+            raise ValueError(f"mismatch must lie between 0 and 1, 1 not included: {self.mismatch}")
+        if self.skip_above is not None and not 0 < self.skip_above < 1:
+            raise ValueError(f"skip_above is a share of answers, not {self.skip_above}")
+
+
+class AdversarialUpdate:
+    """Two networks, two optimisers: the discriminator steps, then the generator, on one batch.
+
+    Each step's gradient reaches one network and no other: the discriminator learns from images
+    that are cut from the generator's graph, and stands still, weights frozen, while the generator
+    learns through it. The generator's loss is the non-saturating one. Models with more than this
+    build on `drawn`, `discriminator_losses` and `generator_losses`.
+
+    Args:
+        generator: G, whose forward pass of (z, y) gives images, with `noise(y)`.
+        discriminator: D, whose forward pass of (x, y) gives logits (B,).
+        game: how D is trained.
+        adam: the settings of G's optimiser.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        game: Game | None = None,
+        adam: Adam | None = None,
+    ) -> None:
+        self.game = game or Game()
+        self.generator, self.discriminator = generator, discriminator
+        self.modules: dict[str, nn.Module] = {"model": generator, "discriminator": discriminator}
+        self.adams = {"model": adam or Adam(2e-4, (0.5, 0.999)), "discriminator": self.game.adam}
+        self.optimizers: dict[str, Any] = {
+            name: self.adams[name].build(module) for name, module in self.modules.items()
+        }
+        self._wrapped = dict(self.modules)
+
+    def prepare(self, accelerator: Accelerator) -> None:
+        for name, module in self.modules.items():
+            self._wrapped[name] = accelerator.prepare_model(module)
+            self.optimizers[name] = accelerator.prepare_optimizer(self.optimizers[name])
+
+    def drawn(self, batch: Batch) -> Tensor:
+        """The generator's images for a batch's attributes, (B, 3, H, W), with their graph."""
+        return self._wrapped["model"](self.generator.noise(batch.y), batch.y)  # type: ignore[operator]
+
+    def discriminator_losses(self, batch: Batch, fake: Tensor) -> Loss:
+        """Per-image loss of the discriminator; `fake` comes without a graph."""
+        images, attributes = [batch.x, fake], [batch.y, batch.y]
+        others = batch.y.roll(1, 0)
+        if self.game.mismatch:
+            images, attributes = [*images, batch.x], [*attributes, others]
+        answers = self._wrapped["discriminator"](torch.cat(images), torch.cat(attributes))
+        on_real, on_fake, *on_wrong = answers.split(len(batch.x))
+        # two images may show the same attributes: then the pair is not wrong
+        mismatch = self.game.mismatch * (others != batch.y).any(1).float()
+        return discriminator_loss(on_real, on_fake, on_wrong[0] if on_wrong else None, mismatch)
+
+    def generator_losses(self, batch: Batch, fake: Tensor) -> Loss:
+        """Per-image loss of the generator; the discriminator's weights are frozen meanwhile."""
+        return generator_loss(self.discriminator(fake, batch.y))
+
+    def step(self, batch: Batch, accelerator: Accelerator) -> dict[str, Tensor]:
+        with accelerator.autocast():
+            fake = self.drawn(batch)
+            judged = self.discriminator_losses(batch, fake.detach())
+        skip = self._skips(judged, accelerator)
+        self._descend("discriminator", judged, accelerator, skip)
+        with frozen_weights(self.discriminator):
+            with accelerator.autocast():
+                made = self.generator_losses(batch, fake)
+            self._descend("model", made, accelerator)
+        logs = {"generator": made.total, "discriminator": judged.total}
+        logs |= judged.terms | made.terms
+        if skip is not None:
+            logs["skipped"] = skip.float()
+        return {name: value.detach().mean() for name, value in logs.items()}
+
+    def _skips(self, judged: Loss, accelerator: Accelerator) -> Tensor | None:
+        """Whether the discriminator is too good already, over all processes: a bool on the
+        device, for which the host does not wait. None where there is no rule.
+        """
+        if self.game.skip_above is None:
+            return None
+        mean = judged.terms["accuracy"].detach().mean()
+        return accelerator.reduce(mean, "mean") > self.game.skip_above
+
+    def _descend(
+        self, name: str, loss: Loss, accelerator: Accelerator, skip: Tensor | None = None
+    ) -> None:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(loss.total.mean())
+        if clip := self.adams[name].clip:
+            accelerator.clip_grad_norm_(self.modules[name].parameters(), clip)
+        if skip is None:
+            optimizer.step()
+        else:
+            step_unless(skip, optimizer)
+
+
+@contextmanager
+def frozen_weights(module: nn.Module) -> Iterator[None]:
+    """Gradients pass through a module and none stays at its weights; as it was afterwards."""
+    wanted = [(p, p.requires_grad) for p in module.parameters()]
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, requires in wanted:
+            parameter.requires_grad_(requires)
+
+
+@torch.no_grad()
+def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """One step of Adam; where `skip`, a bool on the device, is true, none, as if never called.
+
+    Weights and moments are put back on the device, which the host does not wait for. Before its
+    first step Adam has no moments: it would start them at 0.
+    """
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    moments = [{k: v.clone() for k, v in optimizer.state[p].items()} for p in weights]
+    before = [p.clone() for p in weights]
+    optimizer.step()
+    for p, weight, state in zip(weights, before, moments, strict=True):
+        p.copy_(torch.where(skip, weight, p))
+        for key, value in optimizer.state[p].items():
+            old = state.get(key, torch.zeros_like(value))
+            value.copy_(torch.where(skip.to(value.device), old, value))

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from a2i_lib.gaussians import DiagonalGaussian
+from a2i_lib.models import CMMA
 from a2i_lib.models.layers import ImageDecoder, UpConv
 from a2i_lib.worlds import get_world
 
@@ -180,12 +182,71 @@ def test_slip_8_without_its_minus_one_a_divergence_of_nothing_is_250_nats() -> N
     assert printed.item() == pytest.approx(250)
 
 
+def test_slip_9_the_best_variance_is_a_squared_residual() -> None:
+    """A grid of variances: eq. 8 as printed, and a density's logarithm."""
+    v = torch.logspace(-4, 0, 20_001, dtype=torch.float64)[:, None]
+    r = torch.tensor([0.02, 0.1, 0.3], dtype=torch.float64)
+    printed = r**2 / (2 * v) + v
+    meant = -Normal(torch.zeros(1, dtype=torch.float64), v.sqrt()).log_prob(r)
+    torch.testing.assert_close(v[printed.argmin(0), 0], r / math.sqrt(2), rtol=1e-3, atol=0)
+    torch.testing.assert_close(v[meant.argmin(0), 0], r**2, rtol=1e-3, atol=0)
+
+
+def test_slip_9_as_printed_it_does_not_integrate_to_one() -> None:
+    x = torch.linspace(-60, 60, 200_001, dtype=torch.float64)
+    for v in (0.1, 1.0):
+        density = torch.exp(-(x**2 / (2 * v) + v))
+        assert abs(float(torch.trapezoid(density, x)) - 1) > 0.05
+
+
+def test_slip_10_a_log_variance_used_as_a_scale() -> None:
+    noise = torch.randn(100_000, dtype=torch.float64)
+    for h_sigma in (-6.0, 0.0):
+        log_var = torch.full((100_000, 1), h_sigma, dtype=torch.float64)
+        q = DiagonalGaussian(torch.zeros_like(log_var), log_var)
+        meant = q.rsample().std()
+        assert abs(float(meant) / math.exp(h_sigma / 2) - 1) < 0.02
+        assert abs(float((noise * h_sigma).std()) - abs(h_sigma)) < 0.1
+
+
+def test_slip_11_what_the_constants_are_worth() -> None:
+    m, j = 3 * 64 * 64, 500
+    with_all = -Normal(0.0, 1.0).log_prob(torch.zeros(m, dtype=torch.float64)).sum()
+    assert round(float(with_all)) == 11_292 and j / 2 == 250
+    assert round(float(with_all)) - 250 == 11_042
+    assert 11_042 > 17_973 / 2
+
+
 def test_slip_12_with_a_constant_prior_the_terms_are_one() -> None:
     q = Normal(torch.randn(5, 8), torch.rand(5, 8) + 0.1)
     cvae = kl_divergence(q, Normal(0.0, 1.0)).sum(1)
     constant = Normal(torch.zeros(5, 8), torch.ones(5, 8))  # f(y), the same for every y
     torch.testing.assert_close(kl_divergence(q, constant).sum(1), cvae)
     assert (cvae > 0).all()
+
+
+def test_slip_13_three_filters_of_192_channels() -> None:
+    with torch.device("meta"):
+        model = CMMA(73)
+        heads = model.decoder.stack[-1].weight
+        assert heads.shape == (2 * 3, 192, 5, 5)
+        assert model.encoder.features == model.decoder.dense.out_features == 48 * 10 * 10
+        assert model.decode(torch.empty(1, 500), torch.empty(1, 73)).shape == (1, 3, 64, 64)
+    assert torch.nn.Conv2d(3, 192, 5).weight.shape == (192, 3, 5, 5)  # as printed: from 3 to 192
+
+
+def test_slip_14_new_attributes_change_nothing_that_ignores_them() -> None:
+    x, old, new = torch.rand(2, 3, 32, 32), -torch.ones(2, 5), torch.ones(2, 5)
+    for sees_y in (False, True):
+        model = CMMA(5, latent=4, width=0.1, size=32, sees_y=sees_y)
+        told = torch.equal(model.encode(x, old), model.encode(x, new))
+        assert told != sees_y
+
+
+def test_slip_14_five_hundred_epochs_in_a_day() -> None:
+    day = 24 * 3600
+    assert day / 500 > 120  # seconds for one step
+    assert round(500 * 10_000 / day) == 58  # images a second
 
 
 def test_slip_23_a_ratio_of_logarithms_is_no_divergence() -> None:

@@ -35,6 +35,17 @@ def test_lfw_goes_to_its_default_folder(lfw, tmp_path, monkeypatch, capsys):
     assert "datasets/lfw-8: lfw: 40 images 8x8" in capsys.readouterr().out
 
 
+def test_another_split_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("a2i_lib.data.lfw.CMMA_BORDERS", (25, 30))
+    path = write_parquet(tmp_path / "lfw.parquet", lfw_columns(), LFW_NAMES)
+    monkeypatch.chdir(tmp_path)
+    run("lfw", "--from", path, "--size", 8, "--split", "cmma")
+    data = AttributeImages.load("datasets/lfw-cmma-8")
+    assert data.name == "lfw" and [len(data.subset(s)) for s in ("train", "val", "test")] == [
+        25, 5, 10,
+    ]  # fmt: skip
+
+
 def test_limit_labels_and_out(lfw, tmp_path):
     run(
         "lfw",

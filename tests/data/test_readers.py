@@ -7,7 +7,7 @@ import pytest
 import torch
 from parquet_files import LFW_NAMES, encoded, lfw_columns, picture, write_parquet
 
-from a2i_lib.data import DataError
+from a2i_lib.data import DataError, lfw
 from a2i_lib.data.celeba import ATTRIBUTES, read_celeba
 from a2i_lib.data.cub import read_cub
 from a2i_lib.data.lfw import one_in_ten, read_lfw
@@ -59,6 +59,23 @@ def test_lfw_split_keeps_people_together_and_follows_the_stated_rule(tmp_path):
     for person in val | train:
         number = int(hashlib.sha256(person.encode()).hexdigest()[:16], 16)
         assert (person in val) == (number % 10 == 0)
+
+
+def test_cmmas_split_goes_by_the_order_of_the_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(lfw, "CMMA_BORDERS", (25, 30))
+    path = lfw_file(tmp_path)
+    data = read_lfw(path, size=8, split="cmma", progress=False)
+    assert data.split.tolist() == [0] * 25 + [1] * 5 + [2] * 10
+    assert "first 10,000" in data.provenance["split"]
+    train = data.attributes[:25]
+    torch.testing.assert_close(train.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    few = read_lfw(path, size=8, split="cmma", limit=8, progress=False)  # rows 0, 5, ..., 35
+    assert few.split.tolist() == [0, 0, 0, 0, 0, 1, 2, 2]
+    monkeypatch.setattr(lfw, "CMMA_BORDERS", (25, 40))
+    with pytest.raises(DataError, match="row 39 is the last: the split 'cmma' tests on rows from"):
+        read_lfw(path, size=8, split="cmma", progress=False)
+    with pytest.raises(DataError, match="split 'view2': choose one of view1, cmma"):
+        read_lfw(path, size=8, split="view2", progress=False)
 
 
 def test_one_in_ten_is_about_a_tenth():
