@@ -138,7 +138,7 @@ def test_missing_data_and_unknown_tables_are_one_line(tmp_path, capsys):
     assert main(command("debbagh-table1", tmp_path)) == 1
     assert "a2i data celeba --from FILE" in capsys.readouterr().err
     assert main(command("debbagh-table2", tmp_path)) == 1
-    assert "did you mean 'debbagh-table1'?" in capsys.readouterr().err
+    assert "did you mean 'debbagh-table1'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
