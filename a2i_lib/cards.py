@@ -17,7 +17,8 @@ from a2i_lib.evaluation.attributes import (
     balanced_accuracy,
     predict,
     raw_scores,
-    read_appendix_c,
+    read_neighbours,
+    read_samples,
     sample_accuracy,
 )
 from a2i_lib.evaluation.counterfactual import add_attribute
@@ -104,11 +105,11 @@ def measure(
         by_name = {"sample_balanced_accuracy": named(accuracy, release.schema), "samples": len(y)}
         return by_name | _measure_layers(release.model, world, n, generator)
     train = data.tensors("train")[:2]
-    read = read_appendix_c(release.model, judge.model, train, (x, y), TRIES, generator)
-    table = {
-        units: {name: found.row for name, found in agreement(read, y, convert).items()}
-        for units, convert in _units(release.schema).items()
-    }
+    samples = read_samples(release.model, judge.model, (x, y), TRIES, generator)
+    table = {}
+    for units, convert in _units(release.schema).items():
+        read = samples | read_neighbours(judge.model, train, y, convert, TRIES)
+        table[units] = {row: found.row for row, found in agreement(read, y, convert).items()}
     return {"appendix_c": table, "references": len(y), "samples_each": TRIES}
 
 

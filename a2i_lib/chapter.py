@@ -1,4 +1,4 @@
-"""What chapters do with their page: show code, print tables, find weights and data.
+"""What chapters do with their page: show code, print tables, find weights, stored runs and data.
 
 For notebooks only: this module needs IPython, which the rest of the library does without.
 """
@@ -6,6 +6,7 @@ For notebooks only: this module needs IPython, which the rest of the library doe
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from textwrap import dedent
@@ -14,10 +15,10 @@ from typing import Any
 from IPython.display import Code, Markdown
 
 from a2i_lib import released
+from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.dataset import AttributeImages
 from a2i_lib.released import Release
 from a2i_lib.training.checkpoint import CheckpointError
-from a2i_lib.worlds import get_world
 
 
 def show_source(thing: Any) -> Code:
@@ -31,13 +32,25 @@ def table(heads: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Markdown:
     return Markdown("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
 
 
-def find_release(name: str, world: str) -> Release | None:
-    """The weights NAME-WORLD that come with the book; or None, and prints why."""
+def find_release(name: str, schema: AttributeSchema | None = None) -> Release | None:
+    """The weights NAME that come with the book (`released.load`); or None, and prints why."""
     try:
-        return released.load(f"{name}-{world}", get_world(world).schema)
+        return released.load(name, schema)
     except CheckpointError as error:
-        print(f"{error}; this chapter uses what it trains itself")
+        print(f"{error}; this chapter goes on without")
         return None
+
+
+def find_table(name: str) -> dict[str, Any] | None:
+    """The stored run NAME of a paper's table (`a2i reproduce`); or None, and prints what makes
+    it.
+    """
+    path = released.folder() / f"{name}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    print("no stored run here; with the prepared data sets this makes one:")
+    print(f"a2i reproduce {name} --data FOLDER --profile release --seeds 0 1 2")
+    return None
 
 
 def find_data(name: str) -> AttributeImages | None:

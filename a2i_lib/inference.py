@@ -88,9 +88,9 @@ def infer(
             observed, an unknown start, steps, restarts or sigma not positive.
     """
     observed = _check(model, x, y, observed, steps, restarts, sigma)
-    prior: DiagonalGaussian = model.prior(y)  # type: ignore[operator]
     told = hide(x, observed), y, None if mask is None else mask * observed
     with frozen(model):
+        prior: DiagonalGaussian = model.prior(y)  # type: ignore[operator]
         z = torch.cat([
             _start(model, told, prior, start),
             *(prior.rsample(generator) for _ in range(restarts - 1)),

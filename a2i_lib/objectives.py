@@ -62,7 +62,7 @@ def negative_elbo(
     kl_weight: float = 1.0,
 ) -> Loss:
     """Attribute2Image eq. 1 with the sign turned: recon + kl_weight * KL(q(z|x,y) || p(z|y)),
-    shape (B,).
+    shape (B,). (Eq. 1 has p(z), N(0, I): p = None.)
 
     With kl_weight = 1 and one sample of z it is an unbiased estimate of an upper bound of -log
     p(x|y), in nats.

@@ -4,7 +4,7 @@ colour-blind-safe colours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import torch
@@ -168,3 +168,48 @@ def bars(
     figure = ax.get_figure()
     assert isinstance(figure, Figure)
     return figure
+
+
+def flow(
+    ax: Axes,
+    boxes: Mapping[str, tuple[float, float]],
+    arrows: Iterable[tuple[str, str]],
+    dashed: Iterable[tuple[str, str]] = (),
+    networks: Iterable[str] = (),
+) -> None:
+    """Boxes with words in them and arrows from one to another: who tells whom what.
+
+    Args:
+        ax: its limits are set so that all boxes are in it, and its frame is taken off.
+        boxes: what stands in a box, and where its middle is.
+        arrows, dashed: pairs of boxes.
+        networks: boxes that are filled: what is learned.
+
+    Raises:
+        ValueError: an arrow to or from a box that is not there.
+    """
+    learned = set(networks)
+    drawn = {
+        words: ax.text(
+            *place, words, ha="center", va="center", fontsize=8.5,
+            bbox={
+                "boxstyle": "round,pad=0.35",
+                "facecolor": "0.87" if words in learned else "white",
+                "edgecolor": "0.2",
+            },
+        )
+        for words, place in boxes.items()
+    }  # fmt: skip
+    for style, pairs in (("-", arrows), ("--", dashed)):
+        for start, end in pairs:
+            if missing := {start, end} - set(boxes):
+                raise ValueError(f"an arrow from {start!r} to {end!r}: no box {missing}")
+            patches = {
+                "patchA": drawn[start].get_bbox_patch(),
+                "patchB": drawn[end].get_bbox_patch(),
+            }
+            look = {"arrowstyle": "-|>", "linestyle": style, "color": "0.2", "shrinkA": 0}
+            ax.annotate("", boxes[end], boxes[start], arrowprops={**look, **patches, "shrinkB": 1})
+    across, up = zip(*boxes.values(), strict=True)
+    ax.set(xlim=(min(across) - 0.6, max(across) + 0.6), ylim=(min(up) - 0.5, max(up) + 0.5))
+    ax.axis("off")

@@ -21,7 +21,7 @@ from torchvision.utils import save_image
 from a2i_lib import __version__
 from a2i_lib.cards import USE, measure, store_metrics, write_release
 from a2i_lib.data.dataset import AttributeImages, did_you_mean
-from a2i_lib.evaluation.completion import TASKS, run_tasks
+from a2i_lib.evaluation.completion import TASKS, Outcome, run_tasks
 from a2i_lib.evaluation.likelihood import Parzen, parzen, variational_bound
 from a2i_lib.evaluation.rate import rate_distortion
 from a2i_lib.models.vae import LatentImageModel
@@ -241,7 +241,7 @@ def attribute2image_table1(study: Study) -> Path:
                         release.model, x, images.attributes[rows], mask, TASKS[kind],
                         sigma=inference["sigma"], seed=seed, progress=study.progress, **INFERENCE,
                     )  # fmt: skip
-                    tasks = {task: outcome.row for task, outcome in outcomes.items()}
+                    tasks = {task: _whole_row(outcome) for task, outcome in outcomes.items()}
                     found = {"settings": inference, "tasks": tasks}
                     store_metrics(str(card), {"inference": found})
                 measured = {"images": len(rows), "tasks": found["tasks"]}
@@ -249,6 +249,12 @@ def attribute2image_table1(study: Study) -> Path:
     return study.write(
         "attribute2image-table1", {"inference": inference, "data": sets, "runs": runs}
     )
+
+
+def _whole_row(outcome: Outcome) -> dict[str, Any]:
+    """A column's means, and its mean squared error image by image: models are compared in pairs."""
+    each = outcome.squared_error / outcome.values
+    return {**outcome.row, "each": [float(f"{error:.5g}") for error in each]}
 
 
 def attribute2image_table2(study: Study) -> Path:

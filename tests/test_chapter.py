@@ -2,7 +2,7 @@
 
 import torch
 
-from a2i_lib.chapter import find_data, find_release, show_source, table
+from a2i_lib.chapter import find_data, find_release, find_table, show_source, table
 from a2i_lib.data.dataset import AttributeImages
 from a2i_lib.gaussians import DiagonalGaussian
 from a2i_lib.worlds import get_world
@@ -19,10 +19,18 @@ def test_a_table_is_markdown():
 
 
 def test_a_release_or_why_there_is_none(capsys):
-    assert len(find_release("classifier", "faces").schema) == len(get_world("faces").schema)
+    schema = get_world("faces").schema
+    assert find_release("classifier-faces", schema).schema.names == schema.names
     assert capsys.readouterr().out == ""
-    assert find_release("clasifier", "faces") is None
+    assert find_release("clasifier-faces", schema) is None
     assert "did you mean 'classifier-faces'" in capsys.readouterr().out
+
+
+def test_a_stored_run_or_the_command_that_makes_it(tmp_path, monkeypatch, capsys):
+    assert find_table("debbagh-table1")["runs"]
+    monkeypatch.setenv("A2I_CHECKPOINTS", str(tmp_path))
+    assert find_table("debbagh-table1") is None
+    assert "a2i reproduce debbagh-table1 --data" in capsys.readouterr().out
 
 
 def test_data_beside_the_chapter_or_above_it(tmp_path, monkeypatch, capsys):

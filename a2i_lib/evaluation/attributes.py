@@ -4,10 +4,9 @@ only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import comb
-from statistics import mean, stdev
 
 import torch
 import torch.nn.functional as F
@@ -209,8 +208,8 @@ def appendix_c(
 
     Args:
         train, test: images uint8 (N, 3, H, W) and y (N, K) of the two splits.
-        units: maps standardised scores to those in which to compare (`raw_scores`, or the
-            identity).
+        units: maps standardised scores to those in which to compare, and in which neighbours are
+            near (`raw_scores`, or the identity).
         n: samples for each row of the test y; `row` has both their best and their mean.
 
     Returns:
@@ -218,36 +217,59 @@ def appendix_c(
         in the paper; "NN of n", the n nearest photographs, which have as many tries as the model;
         and "regressor blur", what a blur alone does to true pictures.
     """
-    read = read_appendix_c(model, predictor, train, test, n, generator, progress)
+    read = read_neighbours(predictor, train, test[1], units, n, progress)
+    read |= read_samples(model, predictor, test, n, generator, progress)
     return agreement(read, test[1], units)
 
 
-def read_appendix_c(
+def read_samples(
     model: LatentImageModel,
     predictor: nn.Module,
-    train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
     n: int = 10,
     generator: torch.Generator | None = None,
     progress: bool = True,
 ) -> dict[str, Tensor]:
-    """What the predictor reads for each row of `appendix_c`, before any comparison: (N * n, K)."""
-    (train_x, train_y), (test_x, test_y) = train, test
+    """What the predictor reads for the rows of `appendix_c` that look at no training photograph:
+    (N, K) for those about the test photographs, (N * n, K) for "model".
+    """
+    x, y = test
+
+    def samples(part: Tensor) -> Tensor:
+        return model.sample(part, n, generator)
+
+    softened = [predict(predictor, blur(part.float() / 255)) for part in x.split(256)]
+    return {
+        "regressor": predict(predictor, x),
+        "regressor blur": torch.cat(softened),
+        "model": read_back(samples, predictor, y, progress=progress),
+    }
+
+
+def read_neighbours(
+    predictor: nn.Module,
+    train: tuple[Tensor, Tensor],
+    y: Tensor,
+    units: Callable[[Tensor], Tensor],
+    n: int = 10,
+    progress: bool = True,
+) -> dict[str, Tensor]:
+    """What the predictor reads for the neighbours' rows of `appendix_c`, (N, K) or (N * n, K). A
+    neighbour is near in the units in which it will be compared.
+    """
+    x, train_y = train[0], units(train[1])
 
     def nearest(part: Tensor, tries: int = 1) -> Tensor:
-        return train_x[nearest_neighbours(part, train_y, tries)].float() / 255
+        return x[nearest_neighbours(units(part), train_y, tries)].float() / 255
 
     sources: dict[str, Source] = {
         "NN": nearest,
         "NN blur": lambda part: blur(nearest(part)),
         "NN of n": lambda part: nearest(part, n),
-        "model": lambda part: model.sample(part, n, generator),
     }
-    softened = [predict(predictor, blur(part.float() / 255)) for part in test_x.split(256)]
-    read = {"regressor": predict(predictor, test_x), "regressor blur": torch.cat(softened)}
-    for name, source in sources.items():
-        read[name] = read_back(source, predictor, test_y, progress=progress)
-    return read
+    return {
+        name: read_back(source, predictor, y, progress=progress) for name, source in sources.items()
+    }
 
 
 def agreement(
@@ -255,37 +277,6 @@ def agreement(
 ) -> dict[str, Similarity]:
     """`similarity` of what was read with y (N, K), row by row, in the units wanted."""
     return {name: similarity(units(found), units(y)) for name, found in read.items()}
-
-
-# Student's t at 97.5 %, for 1, 2, ... degrees of freedom: how far the mean of few runs may stray.
-STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
-
-
-def verdict(better: Sequence[float], error: float) -> str:
-    """Is a claimed order true? "holds", "does not", or "cannot be told".
-
-    Two things make a difference uncertain: the seed of a training, and the finite test set. The
-    margin is sqrt((t s / sqrt(S))^2 + (2 error)^2), with s the deviation over S seeds and t from
-    `STUDENT`; a difference inside it, in either direction, tells nothing.
-
-    Args:
-        better: by how much the claimed winner leads, one value a seed; a single value where nothing
-            was trained, and then the seeds add nothing to the margin.
-        error: standard error of that lead from the choice of test rows.
-
-    Raises:
-        ValueError: no value.
-    """
-    if not better:
-        raise ValueError("a verdict needs one difference at least")
-    of_seeds = 0.0
-    if len(better) > 1:
-        t = STUDENT[min(len(better) - 2, len(STUDENT) - 1)]
-        of_seeds = t * stdev(better) / len(better) ** 0.5
-    lead, margin = mean(better), (of_seeds**2 + (2 * error) ** 2) ** 0.5
-    if abs(lead) <= margin:
-        return "cannot be told"
-    return "holds" if lead > 0 else "does not"
 
 
 def base_rates(y: Tensor) -> Tensor:

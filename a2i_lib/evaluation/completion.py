@@ -39,7 +39,8 @@ class Outcome:
     @property
     def row(self) -> dict[str, float]:
         """Means over the images and their standard errors, of the error summed over the region
-        and of its mean over the region's values. The paper names neither as its unit.
+        and of its mean over the region's values. The paper's entries, by name mean squared
+        errors, cannot be plain ones.
         """
         row = {}
         measures = {

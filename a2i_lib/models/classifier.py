@@ -1,7 +1,7 @@
 """The attribute predictor that judges samples (Attribute2Image, appendix C: "attribute regressor").
 
-Trained from scratch on photographs or drawings, never on samples; it shares the encoder's shape
-with the recognition model, with batch normalisation for a quick and well-calibrated fit.
+Trained from scratch on photographs or drawings, never on samples; it resembles the recognition
+model, with batch normalisation for a quick and well-calibrated fit.
 """
 
 from __future__ import annotations

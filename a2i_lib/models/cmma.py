@@ -95,7 +95,7 @@ class GaussianAutoEncoder(LatentImageModel):
     def pixels(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean, in [0, 1], and log-variance of p(x | z, y), (B, 3, H, W) each."""
         mean, raw = self.decoder(self.decoder_input(z, y)).float().chunk(2, 1)
-        floor = raw.new_tensor(2 * math.log(self.min_std))
+        floor = raw.new_full((), 2 * math.log(self.min_std))
         return torch.sigmoid(mean), torch.logaddexp(raw, floor)
 
     def decode(self, z: Tensor, y: Tensor) -> Tensor:

@@ -142,7 +142,9 @@ class DisCVAE(LatentImageModel):
         return Layers(front[:, :3], front[:, 3:], self.decoder_b(z_b))
 
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
-        """Mean of p(x | z, y), eq. 4, cut off at 1: (B, 3, H, W) in [0, 1]."""
+        """The picture of eq. 4, (B, 3, H, W) in [0, 1]: the mean of p(x | z, y), cut off at 1 where
+        the layers add up to more.
+        """
         return self.decode_layers(z, y).x.clamp(max=1)
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor) -> LayeredPass:  # type: ignore[override]

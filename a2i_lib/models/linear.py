@@ -59,7 +59,7 @@ class LinearGaussian(LatentImageModel):
         return LinearGaussian(self.weight @ rotation, self.mean, self.sigma)
 
     def precision(self) -> Tensor:
-        """M / sigma^2 = W' W / sigma^2 + I, (Z, Z): the inverse covariance of p(z | x), for every
+        """M = W' W / sigma^2 + I, (Z, Z): the inverse covariance of p(z | x), for every
         x alike.
         """
         identity = torch.eye(self.latent, dtype=self.weight.dtype, device=self.weight.device)

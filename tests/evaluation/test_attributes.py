@@ -1,4 +1,3 @@
-import math
 from itertools import combinations
 
 import pytest
@@ -8,7 +7,6 @@ from torch import nn
 
 from a2i_lib.attributes import Attribute, AttributeSchema
 from a2i_lib.evaluation.attributes import (
-    STUDENT,
     appendix_c,
     balanced_accuracy,
     blur,
@@ -17,9 +15,9 @@ from a2i_lib.evaluation.attributes import (
     one_of_each_group,
     raw_scores,
     read_back,
+    read_neighbours,
     sample_accuracy,
     similarity,
-    verdict,
     worst_first,
 )
 from a2i_lib.models import CVAE
@@ -147,25 +145,20 @@ def test_appendix_c_has_all_rows_and_the_regressor_reads_the_photographs():
     assert row["squared_error"] < row["mean_squared_error"]
 
 
-def test_a_verdict_weighs_seeds_and_test_rows():
-    # three seeds: deviation 1, so the margin is 4.30 / sqrt 3 = 2.48 where the rows add nothing
-    assert verdict([1.5, 2.5, 3.5], 0) == "holds"
-    assert verdict([-1.4, -2.4, -3.4], 0) == "cannot be told"
-    assert verdict([-1.5, -2.5, -3.5], 0) == "does not"
-    assert verdict([1.5, 2.5, 3.5], 0.5) == "cannot be told"
-    # nothing trained: two standard errors
-    assert verdict([0.5], 0.24) == "holds" and verdict([0.5], 0.26) == "cannot be told"
-    with pytest.raises(ValueError, match="one difference at least"):
-        verdict([], 0)
-
-
-def test_students_quantiles_leave_two_and_a_half_percent_above():
-    for degrees, quantile in enumerate(STUDENT, 1):
-        x = torch.linspace(quantile, 3000, 3_000_001, dtype=torch.float64)
-        scale = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)
-        density = math.exp(scale) / math.sqrt(degrees * math.pi)
-        density = density * (1 + x**2 / degrees) ** (-(degrees + 1) / 2)
-        assert float(torch.trapezoid(density, x)) == pytest.approx(0.025, abs=3e-4)
+def test_a_neighbour_is_near_in_the_units_of_the_comparison():
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (30, 3, 16, 16), dtype=torch.uint8)
+    wanted = torch.randn(12, 2)
+    y = Corners()(images.float() / 255)
+    scale = torch.tensor([100.0, 1.0])
+    errors = {}
+    for name, units in (("as they are", lambda v: v), ("one attribute stretched", scale.mul)):
+        read = read_neighbours(Corners(), (images, y), wanted, units, 2, progress=False)
+        errors[name] = similarity(scale * read["NN"], scale * wanted).squared[:, 0]
+        nearest = (units(wanted)[:, None] - units(y)).square().sum(2).argmin(1)
+        torch.testing.assert_close(read["NN"], y[nearest])
+    assert (errors["one attribute stretched"] <= errors["as they are"] + 1e-3).all()
+    assert errors["one attribute stretched"].mean() < 0.9 * errors["as they are"].mean()
 
 
 def test_one_member_of_each_group_is_read():
