@@ -206,14 +206,21 @@ def accomplished(score: EditScore, nothing: EditScore) -> tuple[float, float]:
     known = ~nothing.inside.isnan()
     left, whole = score.inside[known], nothing.inside[known]
     ratio = left.mean() / whole.mean()
-    error = (left - ratio * whole).std() / (whole.mean() * len(whole) ** 0.5)
+    error = _error_of_mean(left - ratio * whole) / whole.mean()
     return float(1 - ratio), float(error)
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """Mean and standard error of (N,) values, those that are NaN left out."""
     known = values[~values.isnan()]
-    return float(known.mean()), float(known.std() / len(known) ** 0.5)
+    return float(known.mean()), float(_error_of_mean(known))
+
+
+def _error_of_mean(values: Tensor) -> Tensor:
+    """Standard error of the mean of (N,) values; NaN for fewer than two."""
+    if len(values) < 2:
+        return values.new_full((), torch.nan)
+    return values.std() / len(values) ** 0.5
 
 
 def mean_where(change: Tensor, where: Tensor) -> Tensor:

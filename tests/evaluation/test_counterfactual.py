@@ -1,5 +1,7 @@
 """Edits against true counterfactuals: what must be 0 by construction, and what by hand."""
 
+import math
+import warnings
 from functools import partial
 
 import pytest
@@ -14,6 +16,7 @@ from a2i_lib.evaluation.counterfactual import (
     candidates,
     counterfactual,
     edit_error,
+    mean_and_error,
     score_edit,
     score_editor,
 )
@@ -228,3 +231,10 @@ def test_what_cannot_be_added_is_named(world):
             world.counterfactual(hatted, "Wearing_Hat", False),
             {"Wearing_Hat": False},
         )
+
+
+def test_one_subject_has_a_mean_and_no_error():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mean, error = mean_and_error(torch.tensor([0.25, torch.nan]))
+    assert mean == 0.25 and math.isnan(error)
