@@ -214,7 +214,7 @@ class Game:
 
     Args:
         mismatch: weight of real images with another's attributes among what is not real; 0 leaves
-            them out (`a2i_lib.objectives.discriminator_loss`).
+            them out (`discriminator_loss`).
         skip_above: the discriminator misses its step in every batch of which it already answers a
             larger share right than this; None: it never does.
         adam: its optimiser's settings.
