@@ -400,14 +400,14 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, steps=300, release_steps=2_000),
     "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, steps=300, release_steps=2_000),
     "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, steps=450, release_steps=8_000),
-    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, steps=450, release_steps=4_000),
+    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, steps=450, release_steps=3_000),
     "discvae-faces": _layered("faces", latent_f=48, latent_b=16, release_steps=8_000),
-    "discvae-birds": _layered("birds", latent_f=32, latent_b=32, release_steps=4_000),
+    "discvae-birds": _layered("birds", latent_f=32, latent_b=32, release_steps=3_000),
     **_photographs("lfw", 48, 16, Augment.lfw(), release_steps=3_000),
     **_photographs("cub", 32, 32, Augment.cub(), release_steps=1_500),
-    **_against_each_other("faces", release_steps=6_000),
+    **_against_each_other("faces", release_steps=4_000),
     **_against_each_other("birds", release_steps=4_000),
-    **_against_each_other("lfw", release_steps=3_000),
+    **_against_each_other("lfw", release_steps=1_500),
     "regressor-lfw": _lfw_regressor(),
     **{
         f"{network}-beta-{name}": _weighted(network, name)
