@@ -161,7 +161,6 @@ class Recipe:
         if self.sigma is None:
             return AttributeUpdate(model, data.schema, self.adam)
         if self.gate_weight is not None:
-            data.require_masks()
             return LayeredElboUpdate(model, self.sigma, self.gate_weight, self.adam)
         return ElboUpdate(model, self.sigma, self.kl_weight, self.adam)
 

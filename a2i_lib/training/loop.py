@@ -132,8 +132,11 @@ def fit(
     Raises:
         NonFiniteLoss: with the step; the checkpoint on disk is older and intact.
         CheckpointError: a checkpoint of another model, or of a run with another seed or batch size.
+        DataError: the update learns from masks, and images have none; names the first rows.
         RuntimeError: a GPU was asked for and there is none.
     """
+    if update.needs_masks:
+        data.require_masks()
     place = pick_device(device)
     keep_freed_memory()
     precision = precision or pick_precision(place)

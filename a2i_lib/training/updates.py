@@ -58,8 +58,9 @@ class Adam:
 
 
 class Update(Protocol):
-    """What `fit` calls."""
+    """What `fit` calls. With `needs_masks` it first makes sure that each image has one."""
 
+    needs_masks: bool
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
@@ -75,6 +76,8 @@ class GradientUpdate:
 
     A subclass defines `loss(batch)`.
     """
+
+    needs_masks = False
 
     def __init__(self, model: nn.Module, adam: Adam | None = None) -> None:
         self.adam = adam or Adam()
@@ -153,6 +156,8 @@ class LayeredElboUpdate(GradientUpdate):
         gate_weight: lambda_g; 1 for the bound.
         adam: the optimiser's settings.
     """
+
+    needs_masks = True
 
     def __init__(
         self, model: nn.Module, sigma: float, gate_weight: float = 1.0, adam: Adam | None = None
@@ -248,6 +253,8 @@ class AdversarialUpdate:
         game: how D is trained.
         adam: the settings of G's optimiser.
     """
+
+    needs_masks = False
 
     def __init__(
         self,

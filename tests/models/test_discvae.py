@@ -105,14 +105,15 @@ def test_its_contract_is_that_of_every_model(model):
 def test_without_masks_it_says_what_is_missing():
     world = get_world("faces")
     data = AttributeImages.from_world(world, 20, 0, 32, progress=False)
-    recipe = get_recipe("discvae-faces", "smoke")
+    recipe = get_recipe("discvae-faces", "smoke", steps=1, batch_size=2)
     assert isinstance(recipe.build_update(data), LayeredElboUpdate)
     data.masks[[3, 7]] = 0
     with pytest.raises(DataError, match="2 images have an empty mask: rows 3, 7"):
-        recipe.build_update(data)
+        recipe.train(data, progress=False)
     data.masks = None
     with pytest.raises(DataError, match="there are none"):
-        recipe.build_update(data)
+        recipe.train(data, progress=False)
+    get_recipe("cvae-faces", "smoke", steps=1, batch_size=2).train(data, progress=False)
     update = LayeredElboUpdate(recipe.build_model(33), sigma=0.2)
     with pytest.raises(ValueError, match="masks"):
         update.loss(Batch(torch.rand(2, 3, 32, 32), torch.zeros(2, 33)))
