@@ -6,6 +6,7 @@ SHELL := /bin/bash -eo pipefail
 
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 UV_VERSION := 0.13.8
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
@@ -51,8 +52,9 @@ lint: $(INSTALLED)  ## Style, formatting and types
 # Chapters run twice: under nbval as they stand, and under papermill with another seed and world for the page.
 test: lint  ## Everything: style, types, library, notebooks, and the book built in profile smoke
 	@"$(BIN)/python" book/tools/build.py --profile smoke --prepare _build/test/notebooks
-	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --out _build/test
-	"$(BIN)/python" -m pytest --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks tests
+	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --jobs $(JOBS) --out _build/test
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope \
+	  --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks tests
 
 lock: $(BIN)/uv  ## Resolve requirements.lock afresh from pyproject.toml
 	"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -120,6 +121,19 @@ def execute(chapter: Path, folder: Path, profile: str, vary: bool) -> dict:
     partial.replace(target)
     record_file.write_text(json.dumps(record, indent=1))
     return record | {"cached": False}
+
+
+def execute_all(folder: Path, profile: str, vary: bool, jobs: int) -> list[dict]:
+    """All chapters' records, in the book's order; `jobs` run at once and share the cores."""
+    if jobs > 1:  # kernels inherit it
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    with ProcessPoolExecutor(jobs) as pool:  # papermill changes the working directory
+        runs = [pool.submit(execute, chapter, folder, profile, vary) for chapter in chapters()]
+        try:
+            return [run.result() for run in runs]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 # ---------------------------------------------------------------- rendering
@@ -250,6 +264,9 @@ def main() -> None:
     parser.add_argument("--profile", choices=["smoke", "cpu", "gpu"], default="cpu")
     parser.add_argument("--vary", action="store_true", help="another seed, and another world")
     parser.add_argument("--out", type=Path, default=ROOT / "_build")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="chapters executed at once (default: 1)"
+    )
     parser.add_argument("--prepare", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     if options.prepare:
@@ -259,9 +276,7 @@ def main() -> None:
     out = options.out.resolve()
     check_contents()
     os.environ.pop("MPLBACKEND", None)  # a kernel that inherits it keeps its figures to itself
-    records = [
-        execute(chapter, out / "executed", options.profile, options.vary) for chapter in chapters()
-    ]
+    records = execute_all(out / "executed", options.profile, options.vary, options.jobs)
     clock = time.perf_counter()
     html = render(out, records)
     print("\nTime by chapter:")
