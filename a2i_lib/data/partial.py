@@ -323,7 +323,6 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
 
 def _write_all(file: Any, data: bytes | np.ndarray) -> None:
     """All of it: a disk that is nearly full takes a part first, and then says so."""
-    raw = data if isinstance(data, bytes) else np.ascontiguousarray(data).data
-    left = memoryview(raw).cast("B")
+    left: Any = memoryview(data) if isinstance(data, bytes) else data.reshape(-1).data
     while len(left):
         left = left[file.write(left) :]
