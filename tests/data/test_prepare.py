@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import resource
 import select
+import shutil
 import signal
 import sys
 import time
@@ -345,9 +346,7 @@ def test_a_damaged_working_folder_is_never_believed(tmp_path, damage):
             (folder / "images.npy").write_bytes(kept["images.npy"][:-1])
         made(Stopping(nothing, bad=[9]), out)
         assert arrays(out) == files
-        for path in out.iterdir():
-            path.unlink()
-        out.rmdir()
+        shutil.rmtree(out)
 
 
 # ---------------------------------------------------------------------- kills
@@ -376,7 +375,7 @@ def lines_of(run):
     read, write = os.pipe()
 
     def count():
-        lines = at_line(0)
+        lines = at_line(-1)
         run()
         sys.settrace(None)
         os.write(write, str(lines()).encode())
@@ -404,8 +403,8 @@ def test_killed_at_any_line(tmp_path, replace):
     generator = np.random.default_rng(int(replace))
     run = {"max_dropped": 0.1, "overwrite": replace}
     total = lines_of(lambda: made(Drawn(24, bad=[9]), tmp_path / "count", **run))
-    last = total - 400 + np.arange(0, 400, 400 // 12)  # finishing and renaming, closely
-    moments = [*generator.integers(1, total, 12), *last]
+    last = total - generator.integers(0, 300, 10)  # finishing and renaming, closely
+    moments = [*generator.integers(1, total, 8), *last]
     seen = set()
     for moment in moments:
         if replace:
@@ -416,25 +415,26 @@ def test_killed_at_any_line(tmp_path, replace):
             )
             assert ended(child) in (-signal.SIGKILL, 0)
             seen.add(state_of(out, new, old))
-        if state_of(out, new, old) != "new":
+            if state_of(out, new, old) == "new":
+                break
+        else:
             made(source, out, **run)
         assert state_of(out, new) == "new"
         assert {p.name for p in tmp_path.iterdir()} - {".out.partial"} == {"out", "wanted", "count"}
-        for path in out.iterdir() if not replace else ():
-            path.unlink()
-        out.rmdir() if not replace else None
-    assert seen >= {"absent" if not replace else "old"}
+        if not replace:
+            shutil.rmtree(out)
+    assert seen >= {"old", "new"} if replace else {"absent", "new"}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_at_random_moments_until_it_is_done(tmp_path, seed):
     """With processes under it; a kill, the next start, and so on."""
     out, generator = tmp_path / "out", np.random.default_rng(seed)
-    new = wanted(Slow(40, bad=[9]), tmp_path)
-    for kills in range(60):  # noqa: B007
-        child = forked(lambda: made(Slow(40, bad=[9]), out, workers=2))
+    new = wanted(Slow(24, bad=[9]), tmp_path)
+    for kills in range(60):
+        child = forked(lambda: made(Slow(24, bad=[9]), out, workers=2))
         with contextlib.suppress(ProcessLookupError):
-            time.sleep(generator.uniform(0.02, 0.15))
+            time.sleep(generator.uniform(0, 0.04 * (kills + 1)))  # ever later: it ends some day
             os.kill(child, signal.SIGKILL)
         if ended(child) == 0 or state_of(out, new) == "new":
             break
