@@ -150,7 +150,7 @@ def celeba_folder(
     attributes: str | Sequence[str] | None = None,
     crop: str = "square",
     limit: int | None = None,
-    lost: float = folders.LOST,
+    max_dropped: float = folders.MAX_DROPPED,
 ) -> FolderSource:
     """CelebA as it is downloaded: `img_align_celeba/` or `img_align_celeba.zip`, which stays
     packed, `list_attr_celeba.txt` and `list_eval_partition.txt`, in one folder, in its folders
@@ -163,7 +163,7 @@ def celeba_folder(
         attributes: None for all 40, one of `CHOICES`, or names.
         crop: one of `CROPS`; square pictures are taken whole.
         limit: only that many pictures, evenly spaced.
-        lost: share of rows, and of pictures, that may have no partner.
+        max_dropped: share of rows, and of pictures, that may have no partner.
 
     Raises:
         DataError: a file that is missing or of another form, too many rows that cannot be used;
@@ -181,7 +181,7 @@ def celeba_folder(
         )
     pictures, parts = folders.by_name(paths), _partition(partition, report)
     names, first = _names(table, report)
-    keys, lines, values = _labels(table, names, first, pictures, parts, report, lost)
+    keys, lines, values = _labels(table, names, first, pictures, parts, report, max_dropped)
     split = np.array([parts[key] for key in keys], dtype=np.int8)
     if people := layout.find("identity_CelebA.txt"):
         report.note(_check_people(people, keys, split, report))
@@ -264,7 +264,7 @@ def _labels(
     pictures: Mapping[str, str],
     parts: Mapping[str, int],
     report: Report,
-    lost: float,
+    max_dropped: float,
 ) -> tuple[list[str], list[int], np.ndarray]:
     """Keys and lines of the n usable rows, and their labels as -1/+1, (n, K) float32."""
     join = Join(table, pictures, report)
@@ -284,7 +284,7 @@ def _labels(
             keys.append(key.strip())
             lines.append(line)
             labels.extend(signs)
-    join.finish(lost)
+    join.finish(max_dropped)
     values = np.frombuffer(labels, dtype=np.int8).astype(np.float32)
     return keys, lines, values.reshape(-1, len(names))
 

@@ -131,7 +131,7 @@ def cub_folder(
     root: str | Path,
     per: str = "class",
     limit: int | None = None,
-    lost: float = folders.LOST,
+    max_dropped: float = folders.MAX_DROPPED,
 ) -> CubSource:
     """CUB as it is downloaded: the folder `CUB_200_2011`, or one that holds it, with
     `attributes.txt` in it or beside it; and `segmentations/`, in it or beside it, if you have them.
@@ -143,7 +143,7 @@ def cub_folder(
         root: that folder.
         per: "class", what most annotators saw on the species; "image", what one saw on the picture.
         limit: only that many pictures, evenly spaced.
-        lost: share of rows, and of pictures, that may have no partner.
+        max_dropped: share of rows, and of pictures, that may have no partner.
 
     Raises:
         DataError: a file that is missing or of another form, too many rows that cannot be used;
@@ -158,7 +158,7 @@ def cub_folder(
     if not paths:
         raise DataError(f"{root}: no pictures in images/; {HOME}")
     mask_files, masks = layout.pictures("segmentations")
-    rows = _read_rows(layout, table, paths, masks, report, lost)
+    rows = _read_rows(layout, table, paths, masks, report, max_dropped)
     if per == "image":
         labels = layout.table(IMAGE_LABELS, f"{HOME}, in attributes/; or take --per class")
         values = _image_labels(labels, rows.ids, len(names), report)
@@ -187,7 +187,7 @@ def cub_folder(
         read_mask=segmentation if masks else None,
         boxes=rows.boxes,
     )
-    source.keep((values != 0).all(1), "not all of its attributes are labelled", lost)
+    source.keep((values != 0).all(1), "not all of its attributes are labelled", max_dropped)
     return source.thin(limit)
 
 
@@ -217,7 +217,12 @@ def _key(path: str) -> str:
 
 
 def _read_rows(
-    layout: Layout, table: Table, paths: list[str], masks: list[str], report: Report, lost: float
+    layout: Layout,
+    table: Table,
+    paths: list[str],
+    masks: list[str],
+    report: Report,
+    max_dropped: float,
 ) -> _Rows:
     def pairs(name: str) -> dict[str, tuple[int, str]]:
         return layout.table(name, HOME).pairs(report)
@@ -249,7 +254,7 @@ def _read_rows(
             test = training[number][1] == "0"
             part = 2 if test else int(one_in_ten(PurePosixPath(path).name.encode()))
             found.append((number, _key(path), line, int(species[number][1]), part, box))
-    join.finish(lost)
+    join.finish(max_dropped)
     keys = [row[1] for row in found]
     sides = np.array([row[5] for row in found])  # n 4: x y width height
     corners = np.concatenate([np.floor(sides[:, :2]), np.ceil(sides[:, :2] + sides[:, 2:])], 1)
@@ -265,7 +270,7 @@ def _read_rows(
 
 
 def _attribute_names(table: Table) -> list[str]:
-    names = []
+    names: list[str] = []
     for line, text in table.lines():
         number, *rest = text.split(None, 1)
         if not rest or number != str(len(names) + 1):

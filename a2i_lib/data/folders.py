@@ -27,10 +27,14 @@ from a2i_lib.data.pictures import open_picture
 from a2i_lib.data.source import EXAMPLES, Report, Source
 
 LARGEST = 1e30  # what a float32 and its square's mean in float64 hold with ease
-LOST = 0.05  # share of rows, and of pictures, that a reader may lose before it stops
+MAX_DROPPED = 0.05  # share of rows, and of pictures, that a reader may lose before it stops
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".ppm", ".bmp", ".gif", ".tif", ".tiff")
 # What zipfile raises over a damaged, encrypted or exotic member
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+HASHED_SPLIT = (
+    "the SHA-256 of its name, first 8 bytes as a big-endian number, modulo 10: 0 val, 1 test, else"
+    " train; so it does not depend on what else is in the data"
+)
 
 Crop = Callable[[Image.Image], Image.Image]
 
@@ -149,10 +153,7 @@ class Layout:
 
     def provenance(self) -> list[dict[str, str]]:
         """Names and SHA-256 of the text files that were read."""
-        return [
-            {"name": PurePosixPath(t.path).name, "sha256": hashlib.sha256(t.data).hexdigest()}
-            for t in self.read
-        ]
+        return [table.provenance() for table in self.read]
 
     def table(self, name: str, hint: str) -> Table:
         """As `find`; raises DataError that shows what there is instead, and `hint`."""
@@ -173,8 +174,8 @@ class Layout:
         root = self.files.root.absolute()
         for folder in folders:
             if root.name in (folder, f"{folder}.zip"):
-                return self.files, _pictures(self.files.names)
-            if found := _pictures(self.files.under(folder)):
+                return self.files, pictures_among(self.files.names)
+            if found := pictures_among(self.files.under(folder)):
                 return self.files, found
             archive = self.files.named(f"{folder}.zip")
             for place in ([root / archive] if archive and root.is_dir() else []) + [
@@ -183,11 +184,11 @@ class Layout:
             ]:
                 if place.exists():
                     files = Files(place)
-                    return files, _pictures(files.names)
+                    return files, pictures_among(files.names)
         return self.files, []
 
 
-def _pictures(names: Sequence[str]) -> list[str]:
+def pictures_among(names: Sequence[str]) -> list[str]:
     return [name for name in names if name.lower().endswith(PICTURES)]
 
 
@@ -217,6 +218,10 @@ class Table:
 
     def where(self, line: int) -> str:
         return f"{self.path}, line {line}"
+
+    def provenance(self) -> dict[str, str]:
+        """Name and SHA-256 of the file."""
+        return {"name": Path(self.path).name, "sha256": hashlib.sha256(self.data).hexdigest()}
 
     def open(self) -> IO[str]:
         """As text, with its line endings as they are."""
@@ -314,11 +319,12 @@ class Join:
             return True
         return False
 
-    def finish(self, lost: float) -> None:
+    def finish(self, max_dropped: float) -> None:
         """Notes pictures that no row names.
 
         Raises:
-            DataError: more than the share `lost` of rows dropped or of pictures without a row.
+            DataError: more than the share `max_dropped` of the rows is dropped, or of the pictures
+                without a row.
         """
         without = [path for key, path in self.pictures.items() if key not in self.keys]
         if without:
@@ -327,25 +333,25 @@ class Join:
                 f"{len(without):,} of {len(self.pictures):,} pictures have no usable row in "
                 f"{self.table.path} ({first})"
             )
-            if len(without) > lost * len(self.pictures):
+            if len(without) > max_dropped * len(self.pictures):
                 raise DataError(
-                    f"{text}, more than {lost:.0%}; is it the right table? If it is: --lost 1\n"
-                    f"{self.report}"
+                    f"{text}, more than {max_dropped:.0%}; is it the right table? If it is:"
+                    f" --max-dropped 1\n{self.report}"
                 )
             self.report.note(text)
-        require(self.report, self.table.path, lost)
+        require(self.report, self.table.path, max_dropped)
 
 
-def require(report: Report, path: str, lost: float) -> None:
-    """Raises DataError if nothing is left, or more than the share `lost` of the rows is dropped."""
+def require(report: Report, path: str, max_dropped: float) -> None:
+    """Raises DataError if nothing is left, or more than `max_dropped` of the rows is dropped."""
     if report.read == 0:
         raise DataError(f"{path}: no rows; was the download cut?")
     if report.kept == 0:
         raise DataError(f"{path}: none of its rows can be used:\n{report}")
     try:
-        report.require(lost)
+        report.require(max_dropped)
     except DataError as error:
-        raise DataError(f"{path}: {error}\n  if that is as it should be: --lost 1") from None
+        raise DataError(f"{path}: {error}\n  if that is as it should be: --max-dropped 1") from None
 
 
 def note_count(table: Table, line: int, text: str, rows: int, report: Report) -> None:
@@ -403,16 +409,16 @@ class FolderSource:
             self.report.note(f"{limit:,} of them taken, evenly spaced, as asked")
         return self
 
-    def keep(self, good: np.ndarray, reason: str, lost: float) -> Self:
+    def keep(self, good: np.ndarray, reason: str, max_dropped: float) -> Self:
         """Drops the rows that are not `good`, (N,) bool, for that reason.
 
         Raises:
-            DataError: more than the share `lost` of all rows is dropped by now.
+            DataError: more than the share `max_dropped` of all rows is dropped by now.
         """
         for i in np.flatnonzero(~good):
             self.report.drop(reason, self.where(int(i)))
         self.take(np.flatnonzero(good))
-        require(self.report, self.table or str(self.files.root), lost)
+        require(self.report, self.table or str(self.files.root), max_dropped)
         return self
 
     def take(self, rows: np.ndarray) -> None:
@@ -457,6 +463,12 @@ class FolderSource:
             return self.read_mask(self.mask_files.read(self.mask_paths[i]))
         except ValueError as error:
             raise DataError(f"its mask: {error}") from None
+
+
+def hashed_split(key: str) -> int:
+    """0 train, 1 val, 2 test, for about eight, one and one in ten keys: see `HASHED_SPLIT`."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return {0: 1, 1: 2}.get(int.from_bytes(digest[:8], "big") % 10, 0)
 
 
 def numbers(fields: Sequence[str]) -> list[float] | None:

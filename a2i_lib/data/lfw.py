@@ -149,8 +149,8 @@ def standardise(
     low, high = y[train].min(0), y[train].max(0)
     schema = AttributeSchema(
         [
-            Attribute(name, "score", None, *map(float, numbers))
-            for name, *numbers in zip(names, low, high, mean, deviation, strict=True)
+            Attribute(name, "score", None, float(least), float(most), float(m), float(d))
+            for name, least, most, m, d in zip(names, low, high, mean, deviation, strict=True)
         ]
     )
     return y, schema
@@ -179,7 +179,7 @@ def lfw_folder(
     crop: str = "a2i",
     masks: bool = False,
     limit: int | None = None,
-    lost: float = folders.LOST,
+    max_dropped: float = folders.MAX_DROPPED,
 ) -> FolderSource:
     """LFW as it is downloaded: `lfw_funneled/` or `lfw-deepfunneled/`, `lfw_attributes.txt`,
     `peopleDevTrain.txt` and `peopleDevTest.txt`, all in one folder or beside each other.
@@ -191,7 +191,7 @@ def lfw_folder(
         masks: take only the 2,927 pictures with part labels (`parts_lfw_funneled_gt_images/`),
             and what is not background there as mask.
         limit: only that many pictures, evenly spaced.
-        lost: share of rows, and of pictures, that may have no partner.
+        max_dropped: share of rows, and of pictures, that may have no partner.
 
     Raises:
         DataError: a file that is missing or of another form, too many rows that cannot be used;
@@ -205,10 +205,10 @@ def lfw_folder(
     files, paths = layout.pictures(*FOLDERS)
     if not paths:
         raise DataError(f"{root}: no pictures in {' or '.join(FOLDERS)}; {HOME}")
-    pictures, labelled = folders.by_stem(paths), {}
+    pictures = folders.by_stem(paths)
     people = _view1_people(layout, report) if split == "view1" else None
-    rows = _read_rows(table, pictures, people, report, lost)
-    part_files = None
+    rows = _read_rows(table, pictures, people, report, max_dropped)
+    part_files, labelled = files, dict[str, str]()
     if masks:
         part_files, labelled = _part_labels(layout, paths)
         report.note(f"{len(labelled):,} pictures have part labels; the others are not taken")
@@ -234,7 +234,7 @@ def lfw_folder(
         partial(cut, box=CROPS[crop]),
         table.path,
         rows.lines,
-        part_files,
+        part_files if masks else None,
         [labelled[key] for key in rows.keys] if masks else None,
         person if masks else None,
     )
@@ -283,7 +283,7 @@ def _read_rows(
     pictures: dict[str, str],
     people: dict[str, str] | None,
     report: Report,
-    lost: float,
+    max_dropped: float,
 ) -> _Rows:
     """Joins rows and pictures; `people` are View 1's, None for CMMA's split."""
     names, head = _header(table)
@@ -310,7 +310,7 @@ def _read_rows(
             lines.append(line)
             scores.append(values)
             split.append(_part(name, people) if people is not None else _cmma_part(row))
-    join.finish(lost)
+    join.finish(max_dropped)
     if people is None and row < CMMA_BORDERS[1]:
         raise DataError(
             f"{table.path} has {row + 1:,} rows: the split 'cmma' tests on rows from "
