@@ -82,9 +82,7 @@ class Files:
         except KeyError:
             raise DataError(f"{self.where(name)} is not in the archive") from None
         except ZIP_ERRORS as error:
-            raise DataError(
-                f"{self.where(name)} cannot be read from the archive: {error}"
-            ) from None
+            raise DataError(f"{self.where(name)}: damaged in the archive ({error})") from None
 
     def _zip(self) -> zipfile.ZipFile:
         """The archive, opened by this process: a handle that came over a fork shares its place
@@ -233,19 +231,24 @@ class Table:
         Raises:
             DataError: the file is no UTF-8 text.
         """
-        number = 0
         try:
             with io.TextIOWrapper(io.BytesIO(self.data), encoding="utf-8-sig") as text:
                 for number, line in enumerate(text, 1):
                     if line.strip():
                         yield number, line.rstrip("\n")
         except UnicodeDecodeError:
-            raise self.not_text(number) from None
+            raise self.not_text() from None
 
-    def not_text(self, line: int) -> DataError:
+    def not_text(self) -> DataError:
+        """What to raise where text was expected; names the line."""
+        line = 1
+        try:
+            self.data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line += len(self.data[: error.start].splitlines(keepends=True)[:-1])
         return DataError(
-            f"{self.path}: not UTF-8 text from about line {line + 1} on; save it as UTF-8 "
-            "(in a spreadsheet: 'CSV UTF-8'), or fetch it again"
+            f"{self.where(line)}: not UTF-8 text; save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'),"
+            " or fetch it again"
         )
 
     def pairs(self, report: Report) -> dict[str, tuple[int, str]]:
@@ -514,9 +517,7 @@ def choose_attributes(source: Source, wanted: Sequence[str], why: str = "chosen 
     try:
         positions = [source.schema.index(name) for name in wanted]
         schema = AttributeSchema([source.schema[k] for k in positions])
-    except UnknownAttribute as error:
-        raise DataError(f"{source.name}: {error.args[0]}") from None
-    except ValueError as error:
+    except (UnknownAttribute, ValueError) as error:
         raise DataError(f"{source.name}: {error}") from None
     if not positions:
         raise DataError(f"{source.name}: no attribute is named")

@@ -158,7 +158,7 @@ def _read_csv(table: Table, wanted: Sequence[str] | None) -> tuple[_Columns, lis
                 else:
                     rows.append(_row(reader.line_num, fields, columns))
     except UnicodeDecodeError:
-        raise table.not_text(reader.line_num if reader else 0) from None
+        raise table.not_text() from None
     except csv.Error as error:
         line = reader.line_num if reader else 1
         raise DataError(f"{table.where(line)}: {error}; is a quotation mark left open?") from None
