@@ -13,14 +13,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from a2i_lib.attributes import Attribute, AttributeSchema
 from a2i_lib.data import folders
-from a2i_lib.data.dataset import AttributeImages, DataError
+from a2i_lib.data.dataset import DataError
 from a2i_lib.data.folders import FolderSource, Join, Layout, Table
-from a2i_lib.data.parquet import Box, ParquetImages
+from a2i_lib.data.parquet import Box, ParquetImages, ParquetSource
 from a2i_lib.data.source import Report, Source
 
 ATTRIBUTES = tuple(
@@ -72,11 +71,9 @@ ABOUT_CROPS = {
 
 def read_celeba(
     files: str | Path | Sequence[str | Path],
-    size: int = 64,
     limit: int | None = None,
-    progress: bool = True,
-) -> AttributeImages:
-    """Reads CelebA from Parquet: a column `image` and one for each attribute.
+) -> ParquetSource:
+    """CelebA from Parquet: a column `image` and one for each attribute.
 
     Attributes are booleans, 0/1 or -1/+1. The split is the column `partition` (0, 1, 2) where there
     is one; else the shards must be named by it ("train-00000-of-00019.parquet", "valid-...",
@@ -84,24 +81,20 @@ def read_celeba(
     background; square ones are taken whole.
 
     Raises:
-        DataError: a missing column, a value or image that cannot be used; names file, row and
-            field.
+        DataError: a missing column or a value that cannot be used; names file, row and field.
     """
     table = ParquetImages(files, limit)
     table.require("image", *ATTRIBUTES)
     attributes = table.signs(ATTRIBUTES)
     split = _split(table)
-    pictures = table.images("image", size, crop=aligned_square, progress=progress)
-    return AttributeImages(
-        torch.from_numpy(pictures).permute(0, 3, 1, 2),
-        torch.from_numpy(attributes),
-        torch.from_numpy(split),
-        AttributeSchema([Attribute(name) for name in ATTRIBUTES]),
-        None,
-        "celeba",
-        table.provenance()
-        | {"attributes": "binary labels as -1/+1", "split": "official partition, by identity"}
-        | {"use": "non-commercial research"},
+    schema = AttributeSchema([Attribute(name) for name in ATTRIBUTES])
+    provenance = table.provenance() | {
+        "attributes": "binary labels as -1/+1",
+        "split": "official partition, by identity",
+        "use": "non-commercial research",
+    }
+    return ParquetSource(
+        table, "celeba", schema, attributes, split, provenance, crop=aligned_square
     )
 
 

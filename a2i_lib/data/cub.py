@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torch
 from PIL import Image
 
 from a2i_lib.attributes import Attribute, AttributeSchema
 from a2i_lib.data import folders
-from a2i_lib.data.dataset import AttributeImages, DataError
+from a2i_lib.data.dataset import DataError
 from a2i_lib.data.folders import FolderSource, Join, Layout, Table
 from a2i_lib.data.lfw import one_in_ten
-from a2i_lib.data.parquet import Box, ParquetImages
+from a2i_lib.data.parquet import Box, ParquetImages, ParquetSource
 from a2i_lib.data.pictures import open_picture
 from a2i_lib.data.source import Report
 
@@ -33,37 +32,29 @@ VALIDATION = (
 
 def read_cub(
     files: str | Path | Sequence[str | Path],
-    size: int = 64,
     limit: int | None = None,
-    progress: bool = True,
-) -> AttributeImages:
-    """Reads CUB from Parquet: columns image, mask, class_id, split, class_attributes_percent.
+) -> ParquetSource:
+    """CUB from Parquet: columns image, mask, class_id, split, class_attributes_percent.
 
-    `size=72` gives what `Augment.cub()` cuts 64x64 from without enlarging, where the source is
-    large enough.
+    Prepared with `size=72` they are what `Augment.cub()` cuts 64x64 from without enlarging, where
+    the source is large enough.
 
     Raises:
-        DataError: a missing column, a value or image that cannot be used; names file, row and
-            field.
+        DataError: a missing column or a value that cannot be used; names file, row and field.
     """
     table = ParquetImages(files, limit)
     table.require("image", "mask", "class_id", "split", "class_attributes_percent")
     names = table.attribute_names()
     percent = table.vectors("class_attributes_percent", names)
     split = _split(table)
-    pictures = table.images("image", size, progress=progress)
-    masks = table.images("mask", size, mask_of="image", progress=progress)
-    return AttributeImages(
-        torch.from_numpy(pictures).permute(0, 3, 1, 2),
-        torch.from_numpy(np.where(percent >= PRESENT, 1, -1).astype(np.float32)),
-        torch.from_numpy(split),
-        AttributeSchema([Attribute(name, group=name.partition("::")[0]) for name in names]),
-        torch.from_numpy(masks)[:, None],
-        "cub",
-        table.provenance()
-        | {"attributes": f"per species, -1/+1: at least {PRESENT:g} percent of annotators saw it"}
-        | {"split": f"official train and test; {VALIDATION}", "use": "non-commercial research"},
-    )
+    schema = AttributeSchema([Attribute(name, group=name.partition("::")[0]) for name in names])
+    provenance = table.provenance() | {
+        "attributes": f"per species, -1/+1: at least {PRESENT:g} percent of annotators saw it",
+        "split": f"official train and test; {VALIDATION}",
+        "use": "non-commercial research",
+    }
+    present = np.where(percent >= PRESENT, 1, -1).astype(np.float32)
+    return ParquetSource(table, "cub", schema, present, split, provenance, mask_column="mask")
 
 
 def _split(table: ParquetImages) -> np.ndarray:

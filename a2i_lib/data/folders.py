@@ -245,7 +245,7 @@ class Table:
         try:
             self.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            line += len(self.data[: error.start].splitlines(keepends=True)[:-1])
+            line += self.data[: error.start].count(b"\n")
         return DataError(
             f"{self.where(line)}: not UTF-8 text; save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'),"
             " or fetch it again"

@@ -20,14 +20,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from a2i_lib.attributes import Attribute, AttributeSchema
 from a2i_lib.data import folders
-from a2i_lib.data.dataset import AttributeImages, DataError
+from a2i_lib.data.dataset import DataError
 from a2i_lib.data.folders import FolderSource, Join, Layout, Table
-from a2i_lib.data.parquet import Box, ParquetImages
+from a2i_lib.data.parquet import Box, ParquetImages, ParquetSource
 from a2i_lib.data.pictures import open_picture
 from a2i_lib.data.source import Report
 
@@ -50,13 +49,11 @@ CMMA_BORDERS = 10_000, 11_000
 
 def read_lfw(
     files: str | Path | Sequence[str | Path],
-    size: int = 64,
     labels: str = "scores",
     split: str = "view1",
     limit: int | None = None,
-    progress: bool = True,
-) -> AttributeImages:
-    """Reads LFW from Parquet: columns image, mask, person, view1, scores_estimated or attributes.
+) -> ParquetSource:
+    """LFW from Parquet: columns image, mask, person, view1, scores_estimated or attributes.
 
     Args:
         labels: "scores", standardised (raw = mean + deviation * y, both in the schema); or
@@ -66,8 +63,7 @@ def read_lfw(
         limit: only that many images, evenly spaced.
 
     Raises:
-        DataError: a missing column, a value or image that cannot be used; names file, row and
-            field.
+        DataError: a missing column or a value that cannot be used; names file, row and field.
     """
     if labels not in LABELS:
         raise DataError(f"labels {labels!r}: choose one of {', '.join(LABELS)}")
@@ -84,19 +80,12 @@ def read_lfw(
     else:
         schema = AttributeSchema([Attribute(name) for name in names])
         values = np.where(values > 0, 1, -1).astype(np.float32)
-    pictures = table.images("image", size, progress=progress)
-    masks = table.images("mask", size, mask_of="image", progress=progress)
-    return AttributeImages(
-        torch.from_numpy(pictures).permute(0, 3, 1, 2),
-        torch.from_numpy(values),
-        torch.from_numpy(parts),
-        schema,
-        torch.from_numpy(masks)[:, None],
-        "lfw",
-        table.provenance()
-        | {"attributes": LABELS[labels], "split": SPLITS[split]}
-        | {"use": "non-commercial research"},
-    )
+    provenance = table.provenance() | {
+        "attributes": LABELS[labels],
+        "split": SPLITS[split],
+        "use": "non-commercial research",
+    }
+    return ParquetSource(table, "lfw", schema, values, parts, provenance, mask_column="mask")
 
 
 def view1_split(table: ParquetImages) -> np.ndarray:

@@ -66,7 +66,7 @@ def prepare(
         workers: processes that decode; None: one for each core this process may use; 1: none but
             this one. The source is pickled to each.
         overwrite: replace a data set at `out`, when the new one is complete.
-        max_dropped: share of all rows read that may be dropped, by the reader and here together.
+        max_dropped: share of the source's rows whose picture may be missing or damaged.
         progress: show a bar.
 
     Raises:
@@ -79,7 +79,6 @@ def prepare(
     workers = _cores() if workers is None else workers
     _check(source, size, workers)
     report = _readers_part(source)
-    report.require(max_dropped)
     identity = _identity(source, report, size)
     folder = partial_folder(out)
     with only_one(folder), _full_disk_explained(folder):
@@ -90,7 +89,10 @@ def prepare(
                 _decode_all(source, partial, size, workers, report, max_dropped, progress)
             source.report = _with_drops(report, source, partial)
             if not partial.finished:
-                _finish(source, partial, max_dropped)
+                provenance = source.provenance | {"report": source.report.to_dict()}
+                partial.finish(
+                    source.attributes, source.split, source.name, source.schema, provenance
+                )
         finally:
             partial.close()
         partial.publish(out)
@@ -177,26 +179,13 @@ def _with_drops(report: Report, source: Source, partial: Partial) -> Report:
     return report
 
 
-def _require(report: Report, max_dropped: float, folder: Path) -> None:
-    try:
-        report.require(max_dropped)
-    except DataError as error:
-        raise DataError(
-            f"{error}\nput them right, or allow more, and ask for the same again: it continues"
-            f" with what is in {folder}"
-        ) from None
-
-
-def _finish(source: Source, partial: Partial, max_dropped: float) -> None:
-    _require(source.report, max_dropped, partial.folder)
-    if len(partial.dropped()) == partial.n:
-        raise DataError(f"{source.name}: not one picture can be used:\n{source.report}")
-    partial.finish(
-        source.attributes,
-        source.split,
-        source.name,
-        source.schema,
-        source.provenance | {"report": source.report.to_dict()},
+def _too_many(report: Report, source: Source, partial: Partial, max_dropped: float) -> DataError:
+    source.report = _with_drops(report, source, partial)
+    return DataError(
+        f"{source.name}: the pictures of {len(partial.dropped()):,} of {partial.n:,} rows cannot be"
+        f" used, more than {max_dropped:.0%}:\n{source.report}\n"
+        "put them right, or allow more, and ask for the same again: it continues with what is in"
+        f" {partial.folder}"
     )
 
 
@@ -215,7 +204,7 @@ def _decode_all(
     """All chunks that are not there yet; stops as soon as too many rows are dropped."""
     todo = partial.todo()
     done = partial.n - sum(len(rows) for _, rows in todo)
-    allowed = max_dropped * report.read - (report.read - report.kept)
+    allowed = min(max_dropped * partial.n, partial.n - 1)  # one is left, whatever is allowed
     bar = tqdm(
         total=partial.n,
         initial=done,
@@ -230,7 +219,7 @@ def _decode_all(
                 partial.write(k, rows, pixels, dropped)
                 bar.update(len(rows))
                 if len(partial.dropped()) > allowed:
-                    _require(_with_drops(report, source, partial), max_dropped, partial.folder)
+                    raise _too_many(report, source, partial, max_dropped)
     except (KeyboardInterrupt, DataError):
         partial.commit()
         raise
