@@ -23,16 +23,16 @@ from PIL import Image
 
 from a2i_lib.attributes import AttributeSchema, UnknownAttribute
 from a2i_lib.data.dataset import DataError
+from a2i_lib.data.parquet import LARGEST
 from a2i_lib.data.pictures import open_picture
 from a2i_lib.data.source import EXAMPLES, Report, Source
 
-LARGEST = 1e30  # what a float32 and its square's mean in float64 hold with ease
 MAX_DROPPED = 0.05  # share of rows, and of pictures, that a reader may lose before it stops
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".ppm", ".bmp", ".gif", ".tif", ".tiff")
 # What zipfile raises over a damaged, encrypted or exotic member
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 HASHED_SPLIT = (
-    "the SHA-256 of its name, first 8 bytes as a big-endian number, modulo 10: 0 val, 1 test, else"
+    "the SHA-256 of its name or number, first 8 bytes as a big-endian number, modulo 10: 0 val, 1 test, else"
     " train; so it does not depend on what else is in the data"
 )
 

@@ -16,6 +16,7 @@ from a2i_lib.data import folders
 from a2i_lib.data.dataset import DataError, did_you_mean
 from a2i_lib.data.folders import Files, FolderSource, Join, Table
 from a2i_lib.data.lfw import standardise
+from a2i_lib.data.parquet import Box, ParquetImages, ParquetSource
 from a2i_lib.data.pictures import open_picture
 from a2i_lib.data.source import Report
 
@@ -23,6 +24,11 @@ FILE_COLUMNS = "file", "filename", "file_name", "image", "image_id", "path", "pi
 WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 PARTS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2}
 PARTS |= {"0": 0, "1": 1, "2": 2}
+ABOUT_ATTRIBUTES = (
+    "columns of numbers; binary as -1/+1, scores standardised with the mean and deviation of the"
+    " training split"
+)
+USE = "as the owner of the pictures allows"
 CROPS = {
     "center": "the largest square in the middle",
     "squeeze": "the whole picture, squeezed to a square",
@@ -82,11 +88,12 @@ def own_folder(
         split=split,
         provenance={
             "files": [table.provenance()],
-            "attributes": f"columns of {labels.name}; binary as -1/+1, scores standardised with the"
-            " mean and deviation of the training split",
-            "split": f"column {columns.split!r}" if columns.split else folders.HASHED_SPLIT,
+            "attributes": ABOUT_ATTRIBUTES,
+            "split": f"column {columns.split!r}"
+            if columns.split
+            else f"by file: {folders.HASHED_SPLIT}",
             "crop": CROPS[crop],
-            "use": "as the owner of the pictures allows",
+            "use": USE,
         },
         report=report,
         files=files,
@@ -103,12 +110,73 @@ def own_folder(
 
 def cut(picture: Image.Image, crop: str) -> Image.Image:
     """A square of a picture: one of `CROPS`."""
-    width, height = picture.size
     if crop == "squeeze":
-        return folders.square_of((0, 0, width, height), picture)
+        return folders.square_of((0, 0, *picture.size), picture)
+    return picture.crop(_center(*picture.size))
+
+
+def own_parquet(
+    files: str | Path | Sequence[str | Path],
+    attributes: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> ParquetSource:
+    """Parquet files with a column of pictures (`image`, or the first that holds bytes) and columns
+    of booleans and numbers, which are attributes as in `own_folder`. The split is the column
+    `split` or `partition` where there is one. The largest square in the middle is taken.
+
+    Raises:
+        DataError: no pictures, no attributes, a value that is missing or of no use; names file,
+            row and column.
+    """
+    table = ParquetImages(files, limit)
+    kinds = table.kinds()
+    images = [name for name, kind in kinds.items() if kind == "image"]
+    if not images:
+        raise DataError(f"{table.paths[0]}: no column holds pictures (bytes)")
+    image = "image" if "image" in images else images[0]
+    split = next((name for name in ("split", "partition") if name in kinds), None)
+    numeric = [name for name, kind in kinds.items() if kind == "number" and name != split]
+    for name in attributes or []:
+        if name not in numeric:
+            raise DataError(
+                f"{table.paths[0]}: no column of numbers {name!r}; {did_you_mean(name, numeric)}"
+            )
+    chosen = list(attributes or numeric)
+    if not chosen:
+        raise DataError(f"{table.paths[0]}: no column of booleans or numbers, so no attributes")
+    folders.refuse_twice(chosen, str(table.paths[0]))
+    raw = table.finite(chosen)
+    parts = _parquet_split(table, split)
+    report = Report()
+    columns = _Columns(table.columns, image, split, None, chosen)
+    values, schema = _meaning(columns, raw, parts == 0, report)
+    provenance = table.provenance() | {
+        "attributes": ABOUT_ATTRIBUTES,
+        "split": f"column {split!r}" if split else f"by row: {folders.HASHED_SPLIT}",
+        "crop": CROPS["center"],
+        "use": USE,
+    }
+    source = ParquetSource(
+        table, "own", schema, values, parts, provenance, crop=_center, image_column=image
+    )
+    source.report.notes += report.notes
+    return source
+
+
+def _center(width: int, height: int) -> Box:
     side = min(width, height)
     left, upper = (width - side) // 2, (height - side) // 2
-    return picture.crop((left, upper, left + side, upper + side))
+    return left, upper, left + side, upper + side
+
+
+def _parquet_split(table: ParquetImages, column: str | None) -> np.ndarray:
+    if column is None:
+        return np.array([folders.hashed_split(f"{row}") for row in table.rows], dtype=np.int8)
+    named = [str(value).strip().lower() for value in table.column(column)]
+    for i, part in enumerate(named):
+        if part not in PARTS:
+            raise DataError(f"{table.where(i)}: {column!r} is {part!r}, not train, val or test")
+    return np.array([PARTS[part] for part in named], dtype=np.int8)
 
 
 # -------------------------------------------------------------------------------------- the table
