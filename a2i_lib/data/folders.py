@@ -32,8 +32,8 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".ppm", ".bmp", ".gif", ".tif", ".
 # What zipfile raises over a damaged, encrypted or exotic member
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 HASHED_SPLIT = (
-    "the SHA-256 of its name or number, first 8 bytes as a big-endian number, modulo 10: 0 val, 1 test, else"
-    " train; so it does not depend on what else is in the data"
+    "the SHA-256 of its name or number, first 8 bytes as a big-endian number, modulo 10: 0 val, 1"
+    " test, else train; so it does not depend on what else is in the data"
 )
 
 Crop = Callable[[Image.Image], Image.Image]
