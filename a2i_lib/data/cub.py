@@ -2,7 +2,8 @@
 
 Attributes are per *species*: the percentage of annotators who saw the attribute on pictures of it.
 As is usual, an attribute counts as present from 50 percent on, so all pictures of a species share
-one `y`. Groups are not one-hot: annotators may have agreed on no member, or on two.
+one `y`. The download also has what one annotator saw on each picture, which is noisier. Groups are
+not one-hot: annotators may have agreed on no member, or on two.
 """
 
 from __future__ import annotations
