@@ -41,6 +41,8 @@ from a2i_lib.data.dataset import (
 COMMIT_SECONDS = 2.0  # at most this much work is lost
 BLOCK_BYTES = 4 << 20  # of pixels; a chunk, and what is moved at a time when rows are dropped
 
+OURS = ("images.npy", "masks.npy", "data", "replaced", "journal")
+
 Dropped = list[tuple[int, str]]  # row, why
 _held: set[Path] = set()
 _held_lock = threading.Lock()
@@ -303,14 +305,13 @@ def _read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def _clear(folder: Path) -> None:
-    """Empties the folder, but for the lock; the journal goes last: it speaks of the others."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == "journal"):
-        if path.name == "lock":
-            continue
+    """Removes what is ours, but for the lock; the journal goes last: it speaks of the others."""
+    for name in OURS:
+        path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:
@@ -323,7 +324,6 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
 
 def _write_all(file: Any, data: bytes | np.ndarray) -> None:
     """All of it: a disk that is nearly full takes a part first, and then says so."""
-    raw = data if isinstance(data, bytes) else np.ascontiguousarray(data).data
-    left = memoryview(raw).cast("B")
+    left: Any = memoryview(data) if isinstance(data, bytes) else data.reshape(-1).data
     while len(left):
         left = left[file.write(left) :]

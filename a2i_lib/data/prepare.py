@@ -122,7 +122,6 @@ def _check(source: Source, size: int, workers: int) -> None:
 def _identity(source: Source, report: Report, size: int) -> str:
     """SHA-256 of what the result depends on, as far as the source tells."""
     about = {
-        "source": type(source).__qualname__,
         "name": source.name,
         "schema": source.schema.to_dict(),
         "provenance": source.provenance,
