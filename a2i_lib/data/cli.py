@@ -5,63 +5,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from a2i_lib.data.celeba import read_celeba
-from a2i_lib.data.cub import read_cub
 from a2i_lib.data.dataset import AttributeImages, DataError, refuse_existing
-from a2i_lib.data.lfw import LABELS, SPLITS, read_lfw
 from a2i_lib.data.partial import partial_folder
 from a2i_lib.data.prepare import prepare
-from a2i_lib.data.source import Source
-
-
-@dataclass(frozen=True)
-class Reader:
-    """`a2i data NAME`.
-
-    Args:
-        read: what follows `--from`, a list of str -> Source. Options that are given become its
-            keyword arguments: `--limit 10` is `limit=10`.
-        about: a line for the help.
-        options: flag -> arguments of `add_argument`; defaults are those of `read`.
-        folder: the options given -> the folder's name, without the size; None: NAME.
-    """
-
-    read: Callable[..., Source]
-    about: str
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    folder: Callable[[dict[str, Any]], str] | None = None
-
-
-LIMIT = {"--limit": {"type": int, "metavar": "N", "help": "only N images, evenly spaced"}}
-READERS = {
-    "lfw": Reader(
-        read_lfw,
-        "Labeled Faces in the Wild: 73 attributes, masks",
-        LIMIT
-        | {
-            "--labels": {
-                "choices": list(LABELS),
-                "help": "scores: ESTIMATES of the published real-valued scores, standardised "
-                "(default); binary: the LFWA+ labels as -1/+1",
-            },
-            "--split": {
-                "choices": list(SPLITS),
-                "help": "view1: people apart (default); cmma: the first 10,000 rows, the next "
-                "1,000 and the rest, in a folder lfw-cmma-SIZE",
-            },
-        },
-        lambda options: "lfw-cmma" if options.get("split") == "cmma" else "lfw",
-    ),
-    "celeba": Reader(read_celeba, "CelebA: 40 attributes", LIMIT),
-    "cub": Reader(read_cub, "CUB-200-2011 birds: 312 attributes, masks", LIMIT),
-}
+from a2i_lib.data.readers import READERS
 
 
 def add_data_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -90,8 +42,9 @@ def add_reader_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         dest="files",
         nargs="+",
         required=True,
-        metavar="FILE",
-        help="Parquet file, several shards, or a pattern in quotes",
+        metavar="PATH",
+        help="the folder of the download (or a .zip of pictures with its tables beside it); or"
+        " Parquet files: one, several, a pattern in quotes, a folder of shards",
     )
     _add_output(parser, f"datasets/{name}-SIZE")
     parser.add_argument(
@@ -102,7 +55,7 @@ def add_reader_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         type=float,
         default=0.05,
         metavar="SHARE",
-        help="of the pictures, that may be missing or damaged (default: 0.05)",
+        help="of rows and pictures, that may have no partner or be damaged (default: 0.05)",
     )
     for flag, arguments in READERS[name].options.items():
         parser.add_argument(flag, default=argparse.SUPPRESS, **arguments)
@@ -137,7 +90,7 @@ def _read(arguments: argparse.Namespace) -> None:
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     folder = reader.folder(options) if reader.folder else arguments.dataset
     out = _out(arguments, folder)
-    source = reader.read(arguments.files, **options)
+    source = reader.read(arguments.files, max_dropped=arguments.max_dropped, **options)
     try:
         data = prepare(
             source,
@@ -188,7 +141,8 @@ def _show(arguments: argparse.Namespace) -> None:
         column = y[:, k]
         share = f"{float((column > 0).float().mean()):7.1%}"
         extent = f"{float(column.min()):.2f} to {float(column.max()):.2f}"
-        print(f"{attribute.name:40} {attribute.kind:8} {share} {extent:>20}")
+        note = "  predicted" if attribute.predicted else ""
+        print(f"{attribute.name:40} {attribute.kind:8} {share} {extent:>20}{note}")
     if arguments.sheet:
         _draw_sheet(data, arguments.sheet)
 

@@ -29,6 +29,7 @@ Box = tuple[int, int, int, int]
 Crop = Callable[[int, int], Box | None]
 
 
+LARGEST = 1e30  # what a float32 and its square's mean in float64 hold with ease
 BATCH = 64  # rows of images in memory, of each column
 BUFFER = 1 << 20  # bytes of a file
 
@@ -105,6 +106,23 @@ class ParquetImages:
         """Names and SHA-256 of the files."""
         return {"files": [{"name": p.name, "sha256": file_sha256(p)} for p in self.paths]}
 
+    def kinds(self) -> dict[str, str]:
+        """Column -> "image" (bytes, or a struct with bytes), "number" (booleans too), "other"."""
+        from pyarrow import types
+
+        kinds = {}
+        for column in self._files[0].schema_arrow:
+            kind = column.type
+            if types.is_struct(kind):
+                kind = next((part.type for part in kind if part.name == "bytes"), kind)
+            if types.is_binary(kind) or types.is_large_binary(kind):
+                kinds[column.name] = "image"
+            elif types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+                kinds[column.name] = "number"
+            else:
+                kinds[column.name] = "other"
+        return kinds
+
     def require(self, *columns: str) -> None:
         """Raises DataError naming a column that is missing, and those that are there."""
         for column in columns:
@@ -146,6 +164,19 @@ class ParquetImages:
             )
             columns.append(np.where(values > 0, 1, -1))
         return np.stack(columns, axis=1).astype(np.float32)
+
+    def finite(self, names: Sequence[str]) -> np.ndarray:
+        """Columns of numbers, (N, K) float64.
+
+        Raises:
+            DataError: a value that is missing or not finite.
+        """
+        columns = []
+        for name in names:
+            values = np.array([_number(v) for v in self.column(name)], dtype=np.float64)
+            self._refuse(~(np.abs(values) < LARGEST), name, values, "is not a finite number")
+            columns.append(values)
+        return np.stack(columns, axis=1)
 
     def vectors(self, name: str, entries: Sequence[str]) -> np.ndarray:
         """A column of lists with one number for each of `entries`, (N, K) float32.
