@@ -1,0 +1,128 @@
+"""The scripts in data_scripts/, and `a2i data get`: asked before anything is fetched, then prepared
+for the book."""
+
+import io
+import runpy
+import sys
+from pathlib import Path
+
+import loopback
+import pyarrow.parquet
+import pytest
+from loopback import Reply
+from parquet_files import LFW_NAMES, lfw_columns, write_parquet
+
+from a2i_lib.__main__ import main
+from a2i_lib.data import AttributeImages
+from a2i_lib.data.catalogue import CATALOGUE, Collection
+from a2i_lib.data.download import RemoteFile
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """LFW in the table has one file, on a server of this machine, in the form that the reader of
+    Parquet takes; the working folder is empty."""
+    server, opened = loopback.start()
+    raw = write_parquet(tmp_path / "lfw.parquet", lfw_columns(), LFW_NAMES).read_bytes()
+    file = RemoteFile("lfw.parquet", (server.put("lfw", Reply(raw)),), about=len(raw))
+    entry = Collection("lfw", "Faces", "http://faces.example/", "research only", (), (file,))
+    monkeypatch.setitem(CATALOGUE, "lfw", entry)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    yield server
+    opened.shutdown()
+    opened.server_close()
+
+
+@pytest.fixture
+def script(monkeypatch, capsys):
+    def run(name, *words):
+        path = str(SCRIPTS / f"get_{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, *map(str, words)])
+        try:
+            runpy.run_path(path, run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["lfw", "celeba", "cub", "casia"])
+def test_the_scripts_explain_themselves(name, script):
+    code, shown = script(name, "--help")
+    assert code == 0 and "research" in shown.out
+    for option in ("--from", "--out", "--size", "--yes", "--download-only", "--folder"):
+        assert option in shown.out
+
+
+def test_nothing_is_fetched_unasked(served, script):
+    code, shown = script("lfw", "--mirror")
+    assert code == 1 and "get_lfw.py: nothing was fetched" in shown.err and "--yes" in shown.err
+    assert "terms: research only" in shown.out and not served.asked
+    assert not Path("datasets").exists()
+
+
+@pytest.mark.parametrize(("answer", "fetched"), [("y\n", 1), ("n\n", 0), ("\n", 0)])
+def test_a_person_is_asked(served, script, monkeypatch, answer, fetched):
+    terminal = io.StringIO(answer)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", terminal)
+    code, _ = script("lfw", "--mirror", "--download-only")
+    assert code == 1 - fetched and len(served.asked) == fetched
+
+
+def test_from_a_server_to_the_books_format(served, script):
+    code, shown = script("lfw", "--mirror", "--yes", "--size", 8, "--limit", 10, "--out", "few")
+    assert code == 0 and "few: lfw: 10 images 8x8" in shown.out
+    assert len(AttributeImages.load("few", verify=True)) == 10
+    code, shown = script("lfw", "--mirror", "--size", 8)  # all there: no question
+    assert code == 0 and "lfw.parquet: there already" in shown.out
+    assert len(AttributeImages.load("datasets/lfw-8")) == 40 and len(served.asked) == 1
+
+
+def test_download_only(served, script):
+    code, shown = script("lfw", "--mirror", "--yes", "--download-only", "--folder", "here")
+    assert code == 0 and "a2i data lfw --from here/lfw.parquet" in shown.out
+    assert pyarrow.parquet.read_table("here/lfw.parquet").num_rows == 40
+    assert not Path("datasets").exists()
+
+
+def test_what_is_there_is_prepared_without_fetching(served, script, tmp_path):
+    code, _ = script("lfw", "--from", tmp_path / "lfw.parquet", "--size", 8, "--out", "o")
+    assert code == 0 and len(AttributeImages.load("o")) == 40 and not served.asked
+
+
+def test_slips_show_before_anything_is_fetched(served, script):
+    code, shown = script("lfw", "--mirror", "--yes", "--sise", 8)
+    assert code == 2 and "--sise" in shown.err
+    code, shown = script("lfw", "--from", "x", "--download-only")
+    assert code == 1 and "choose one" in shown.err
+    assert not served.asked
+
+
+@pytest.mark.parametrize("name", ["lfw", "celeba", "cub"])
+def test_errors_are_one_line(name, script, tmp_path):
+    code, shown = script(name, "--from", tmp_path / "no.parquet", "--out", tmp_path / "never")
+    assert code == 1 and shown.err.startswith(f"get_{name}.py: ") and "no such file" in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_casia_says_whom_to_ask(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, shown = script("casia", "--download-only")
+    assert code == 1 and "no open official download" in shown.err
+    assert "downloads/casia/CASIA-WebFace" in shown.err
+
+
+def test_on_the_command_line(served, capsys):
+    assert main(["data", "get", "lfw", "--mirror"]) == 1
+    assert "add --yes" in capsys.readouterr().err and not served.asked
+    assert main(["data", "get", "lfw", "--mirror", "--yes", "--no-progress"]) == 0
+    shown = capsys.readouterr()
+    assert "a2i data lfw --from downloads/lfw/lfw.parquet" in shown.out
+    assert main(["data", "get", "lwf"]) == 1
+    assert "did you mean 'lfw'" in capsys.readouterr().err
