@@ -1,6 +1,7 @@
 """The scripts in data_scripts/, and `a2i data get`: asked before anything is fetched, then prepared
 for the book."""
 
+import argparse
 import io
 import runpy
 import sys
@@ -12,9 +13,9 @@ import pytest
 from loopback import Reply
 from parquet_files import LFW_NAMES, lfw_columns, write_parquet
 
-from a2i_lib.__main__ import main
-from a2i_lib.data import AttributeImages
+from a2i_lib.data import AttributeImages, DataError
 from a2i_lib.data.catalogue import CATALOGUE, Collection
+from a2i_lib.data.cli import add_data_parser
 from a2i_lib.data.download import RemoteFile
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
@@ -119,10 +120,16 @@ def test_casia_says_whom_to_ask(script, tmp_path, monkeypatch):
 
 
 def test_on_the_command_line(served, capsys):
-    assert main(["data", "get", "lfw", "--mirror"]) == 1
-    assert "add --yes" in capsys.readouterr().err and not served.asked
-    assert main(["data", "get", "lfw", "--mirror", "--yes", "--no-progress"]) == 0
-    shown = capsys.readouterr()
-    assert "a2i data lfw --from downloads/lfw/lfw.parquet" in shown.out
-    assert main(["data", "get", "lwf"]) == 1
-    assert "did you mean 'lfw'" in capsys.readouterr().err
+    def run(*words):
+        parser = argparse.ArgumentParser()
+        add_data_parser(parser.add_subparsers())
+        arguments = parser.parse_args(["data", "get", *words])
+        arguments.run(arguments)
+
+    with pytest.raises(DataError, match="add --yes"):
+        run("lfw", "--mirror")
+    assert not served.asked
+    run("lfw", "--mirror", "--yes", "--no-progress")
+    assert "a2i data lfw --from downloads/lfw/lfw.parquet" in capsys.readouterr().out
+    with pytest.raises(DataError, match="did you mean 'lfw'"):
+        run("lwf")
