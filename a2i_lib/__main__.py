@@ -55,6 +55,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "--device", help="cpu, cuda, cuda:1, mps; default: a GPU where there is one"
     )
     parser.add_argument("--data", type=Path, default=Path("datasets"), help="root of prepared data")
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="FOLDER",
+        help="train on this prepared data set instead of the recipe's, e.g. your own pictures",
+    )
     parser.add_argument("--out", type=Path, help="folder (default runs/RECIPE-PROFILE)")
     parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
@@ -68,6 +74,8 @@ def _train(options: argparse.Namespace) -> None:
 
     changes = {k: getattr(options, k) for k in ("steps", "seed") if getattr(options, k) is not None}
     recipe = get_recipe(options.recipe, options.profile, **changes)
+    if options.dataset:
+        recipe = recipe.on(options.dataset)
     pick_device(options.device)  # before any work
     out = options.out or Path("runs") / f"{recipe.name}-{recipe.profile}"
     checkpoint = out / "state.safetensors"

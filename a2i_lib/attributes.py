@@ -47,6 +47,7 @@ class Attribute:
         group: the group a one-hot member belongs to (or a heading that several binaries share).
         low, high: range of the entry in the training split, as the model sees it.
         mean, deviation: a raw score is `mean + deviation * y`; 0 and 1 for other kinds.
+        predicted: its values are a predictor's answers, not annotations.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Attribute:
     high: float = 1.0
     mean: float = 0.0
     deviation: float = 1.0
+    predicted: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -185,7 +187,12 @@ class AttributeSchema(Sequence[Attribute]):
         return [self.names[i] for i in order if float(y[i]) > threshold]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"attributes": [asdict(attribute) for attribute in self._attributes]}
+        """Plain values; `predicted` only where it is so, as cards are older than that field."""
+        entries = [asdict(attribute) for attribute in self._attributes]
+        for entry in entries:
+            if not entry["predicted"]:
+                del entry["predicted"]
+        return {"attributes": entries}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AttributeSchema:

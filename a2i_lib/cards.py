@@ -27,7 +27,7 @@ from a2i_lib.evaluation.rate import rate_distortion
 from a2i_lib.models import VAE, DisCVAE
 from a2i_lib.models.classifier import AttributeClassifier
 from a2i_lib.models.vae import LatentImageModel
-from a2i_lib.recipes import Drawn, Recipe, get_recipe
+from a2i_lib.recipes import Drawn, Recipe, recipe_of
 from a2i_lib.released import Release, folder, load
 from a2i_lib.training.checkpoint import save_release, write_whole
 from a2i_lib.training.loop import Fitted
@@ -37,6 +37,7 @@ USE = {
     "lfw": "trained on Labeled Faces in the Wild; non-commercial research use",
     "celeba": "trained on CelebA; non-commercial research use",
     "cub": "trained on Caltech-UCSD Birds 200; non-commercial research use",
+    "casia": "trained on CASIA-WebFace with predicted attributes; non-commercial research use",
 }
 
 
@@ -45,10 +46,10 @@ def write_release(out: Path, recipe: Recipe, data: AttributeImages, fitted: Fitt
     history = fitted.history
     card = {
         "recipe": recipe.to_dict(),
-        "command": f"a2i train {recipe.name} --profile {recipe.profile}",
+        "command": recipe.command,
         "seed": recipe.seed,
         "data": {"name": data.name, "images": len(data), "provenance": data.provenance},
-        "use": USE.get(data.name, "trained on drawings; MIT, as the code"),
+        "use": _use(recipe, data),
         "schema": data.schema.to_dict(),
         "hardware": history.machine,
         "precision": history.precision,
@@ -59,6 +60,14 @@ def write_release(out: Path, recipe: Recipe, data: AttributeImages, fitted: Fitt
         "metrics": {},
     }
     return save_release(out, recipe.name, fitted.model, card)
+
+
+def _use(recipe: Recipe, data: AttributeImages) -> str:
+    """Under which terms the weights may be used."""
+    if isinstance(recipe.data, Drawn):
+        return "trained on drawings; MIT, as the code"
+    terms = data.provenance.get("use", "as its owner allows")
+    return USE.get(data.name, f"trained on the data set {data.name!r}; {terms}")
 
 
 def _card_path(name: str) -> Path:
@@ -87,7 +96,7 @@ def measure(
         ValueError: a generator of a data set whose predictor is not released.
     """
     release = load(name)
-    recipe = get_recipe(release.card["recipe"]["name"], release.card["recipe"]["profile"])
+    recipe = recipe_of(release.card)
     data = _held_out(recipe, root, n)
     release.schema.require_same(data.schema, str(root))
     x, y, _ = data.tensors("test")

@@ -73,13 +73,32 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Folder:
+    """A data set of one's own choice, prepared with `a2i data`: a recipe made for other data is
+    trained on it.
+
+    Attributes:
+        path: of its folder.
+        size: side of its images.
+        recipe: that the other settings come from.
+    """
+
+    path: str
+    size: int
+    recipe: str
+
+    def load(self, root: Path, progress: bool = True) -> AttributeImages:
+        return AttributeImages.load(self.path)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run, completely: what `a2i train NAME --profile PROFILE` does.
 
     Attributes:
         name: of the recipe; its release is `book/checkpoints/NAME.*`.
         profile: one of `PROFILES`.
-        data: drawn or prepared.
+        data: drawn or prepared; or a folder, see `on`.
         model: a name in `a2i_lib.models.MODELS`, with `settings` for its constructor.
         sigma: standard deviation of p(x | z, y) in pixel units; None for attribute predictors, for
             models that learn it themselves and for GANs.
@@ -94,7 +113,7 @@ class Recipe:
     """
 
     name: str
-    data: Drawn | Prepared
+    data: Drawn | Prepared | Folder
     model: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     profile: str = "cpu"
@@ -125,6 +144,26 @@ class Recipe:
         if isinstance(self.data, Prepared) and self.data.split is None:
             del plain["data"]["split"]
         return plain
+
+    def on(self, folder: Path | str) -> Recipe:
+        """The same training on another data set, named after it: `cvae-lfw` on a set called
+        flowers becomes `cvae-flowers`.
+
+        Raises:
+            DataError: the folder holds no data set.
+        """
+        data = AttributeImages.load(folder)
+        name = f"{self.name.rpartition('-')[0]}-{data.name}"
+        return replace(self, name=name, data=Folder(str(folder), data.images.shape[-1], self.name))
+
+    @property
+    def command(self) -> str:
+        """What to type to train it."""
+        if isinstance(self.data, Folder):
+            chosen = f"{self.data.recipe} --dataset {self.data.path}"
+        else:
+            chosen = self.name
+        return f"a2i train {chosen} --profile {self.profile}"
 
     def load_data(self, root: Path | str = "datasets", progress: bool = True) -> AttributeImages:
         """Draws or opens the data; prepared sets lie under `root`."""
@@ -428,6 +467,19 @@ def get_recipe(name: str, profile: str = "cpu", **changes: Any) -> Recipe:
     if profile not in RECIPES[name]:
         raise ValueError(_unknown("profile", profile, RECIPES[name]))
     return replace(RECIPES[name][profile], **changes)
+
+
+def recipe_of(card: Mapping[str, Any]) -> Recipe:
+    """The recipe that a release was trained by, from its card.
+
+    Raises:
+        ValueError: the library has no such recipe any more.
+    """
+    made = card["recipe"]
+    if "path" not in made["data"]:
+        return get_recipe(made["name"], made["profile"])
+    data = Folder(**made["data"])
+    return replace(get_recipe(data.recipe, made["profile"]), name=made["name"], data=data)
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:

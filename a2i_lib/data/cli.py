@@ -4,28 +4,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from a2i_lib.data.celeba import read_celeba
-from a2i_lib.data.cub import read_cub
 from a2i_lib.data.dataset import AttributeImages, refuse_existing
 from a2i_lib.data.get import add_get_parser
-from a2i_lib.data.lfw import LABELS, SPLITS, read_lfw
-
-READERS: dict[str, Callable[..., AttributeImages]] = {
-    "lfw": read_lfw,
-    "celeba": read_celeba,
-    "cub": read_cub,
-}
-ABOUT = {
-    "lfw": "Labeled Faces in the Wild: 73 attributes, masks",
-    "celeba": "CelebA: 40 attributes",
-    "cub": "CUB-200-2011 birds: 312 attributes, masks",
-}
+from a2i_lib.data.partial import partial_folder
+from a2i_lib.data.prepare import prepare
+from a2i_lib.data.readers import READERS
 
 
 def add_data_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -33,9 +22,9 @@ def add_data_parser(subparsers: Any) -> argparse.ArgumentParser:
     defaults."""
     parser = subparsers.add_parser("data", help="prepare data sets", description=__doc__)
     kinds = parser.add_subparsers(dest="dataset", required=True, metavar="WHAT")
-    for name in READERS:
+    for name, reader in READERS.items():
         add_reader_arguments(
-            kinds.add_parser(name, help=ABOUT[name], description=ABOUT[name]), name
+            kinds.add_parser(name, help=reader.about, description=reader.about), name
         )
     add_get_parser(kinds)
     _add_world(kinds)
@@ -55,26 +44,23 @@ def add_reader_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         dest="files",
         nargs="+",
         required=True,
-        metavar="FILE",
-        help="Parquet file, several shards, or a pattern in quotes",
+        metavar="PATH",
+        help="the folder of the download (or a .zip of pictures with its tables beside it); or"
+        " Parquet files: one, several, a pattern in quotes, a folder of shards",
     )
     _add_output(parser, f"datasets/{name}-SIZE")
-    parser.add_argument("--limit", type=int, metavar="N", help="only N images, evenly spaced")
-    if name == "lfw":
-        parser.add_argument(
-            "--labels",
-            choices=list(LABELS),
-            default="scores",
-            help="scores: ESTIMATES of the published real-valued scores, standardised (default); "
-            "binary: the LFWA+ labels as -1/+1",
-        )
-        parser.add_argument(
-            "--split",
-            choices=list(SPLITS),
-            default="view1",
-            help="view1: people apart (default); cmma: the first 10,000 rows, the next 1,000 and "
-            "the rest, in a folder lfw-cmma-SIZE",
-        )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that decode (default: one a core)"
+    )
+    parser.add_argument(
+        "--max-dropped",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of rows and pictures, that may have no partner or be damaged (default: 0.05)",
+    )
+    for flag, arguments in READERS[name].options.items():
+        parser.add_argument(flag, default=argparse.SUPPRESS, **arguments)
     parser.set_defaults(run=_read, dataset=name)
 
 
@@ -101,40 +87,49 @@ def _add_world(kinds: Any) -> None:
 
 
 def _read(arguments: argparse.Namespace) -> None:
-    options, name = {}, arguments.dataset
-    if name == "lfw":
-        options = {"labels": arguments.labels, "split": arguments.split}
-        name = "lfw" if arguments.split == "view1" else f"lfw-{arguments.split}"
-    _make(
-        arguments,
-        name,
-        lambda: READERS[arguments.dataset](
-            arguments.files, size=arguments.size, limit=arguments.limit, **options
-        ),
-    )
+    reader = READERS[arguments.dataset]
+    names = [flag.lstrip("-").replace("-", "_") for flag in reader.options]
+    options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    folder = reader.folder(options) if reader.folder else arguments.dataset
+    out = _out(arguments, folder)
+    source = reader.read(arguments.files, max_dropped=arguments.max_dropped, **options)
+    try:
+        data = prepare(
+            source,
+            out,
+            arguments.size,
+            workers=arguments.workers,
+            overwrite=arguments.overwrite,
+            max_dropped=arguments.max_dropped,
+        )
+    except KeyboardInterrupt:
+        print(
+            f"interrupted: the same command continues with what is in {partial_folder(out)}",
+            file=sys.stderr,
+        )
+        raise
+    print(f"{source.report}\n{out}: {data}")
 
 
 def _draw(arguments: argparse.Namespace) -> None:
     from a2i_lib.worlds import get_world
 
-    _make(
-        arguments,
-        arguments.world,
-        lambda: AttributeImages.from_world(
-            get_world(arguments.world),
-            arguments.n,
-            arguments.seed,
-            arguments.size,
-            correlated=not arguments.uncorrelated,
-        ),
+    out = _out(arguments, arguments.world)
+    data = AttributeImages.from_world(
+        get_world(arguments.world),
+        arguments.n,
+        arguments.seed,
+        arguments.size,
+        correlated=not arguments.uncorrelated,
     )
-
-
-def _make(arguments: argparse.Namespace, name: str, read: Callable[[], AttributeImages]) -> None:
-    out = arguments.out or Path("datasets") / f"{name}-{arguments.size}"
-    refuse_existing(out, arguments.overwrite)  # now, not after minutes of decoding
-    data = read()
     print(f"{data.save(out, arguments.overwrite)}: {data}")
+
+
+def _out(arguments: argparse.Namespace, name: str) -> Path:
+    """The folder to make; refused now if it is there, not after minutes of work."""
+    out: Path = arguments.out or Path("datasets") / f"{name}-{arguments.size}"
+    refuse_existing(out, arguments.overwrite)
+    return out
 
 
 def _show(arguments: argparse.Namespace) -> None:
@@ -148,7 +143,8 @@ def _show(arguments: argparse.Namespace) -> None:
         column = y[:, k]
         share = f"{float((column > 0).float().mean()):7.1%}"
         extent = f"{float(column.min()):.2f} to {float(column.max()):.2f}"
-        print(f"{attribute.name:40} {attribute.kind:8} {share} {extent:>20}")
+        note = "  predicted" if attribute.predicted else ""
+        print(f"{attribute.name:40} {attribute.kind:8} {share} {extent:>20}{note}")
     if arguments.sheet:
         _draw_sheet(data, arguments.sheet)
 

@@ -308,14 +308,7 @@ class AttributeImages:
         )
         try:
             self._write(draft)
-            draft.chmod(0o755)
-            if folder.exists():
-                replaced = draft.with_suffix(".replaced")
-                folder.rename(replaced)
-                draft.rename(folder)
-                shutil.rmtree(replaced)
-            else:
-                draft.rename(folder)
+            move_into_place(draft, folder, draft.with_suffix(".replaced"))
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return folder
@@ -328,18 +321,8 @@ class AttributeImages:
         }
         if self.masks is not None:
             arrays["masks.npy"] = self.masks[:, 0]
-        files = {name: _write_array(folder / name, x.numpy()) for name, x in arrays.items()}
-        header = {
-            "format": FORMAT,
-            "version": VERSION,
-            "name": self.name,
-            "schema": self.schema.to_dict(),
-            "provenance": self.provenance,
-            "files": files,
-        }
-        with open(folder / "dataset.json", "w", encoding="utf-8") as file:
-            json.dump(header, file, indent=1)
-            _flush(file)
+        files = {name: write_array(folder / name, x.numpy()) for name, x in arrays.items()}
+        write_header(folder, self.name, self.schema, self.provenance, files)
 
     @classmethod
     def load(cls, folder: str | Path, mmap: bool = True, verify: bool = False) -> AttributeImages:
@@ -430,17 +413,65 @@ def _flush(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
+def write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
     """Writes a `.npy` file; returns its record for `dataset.json`."""
     with open(path, "wb") as file:
         np.save(file, np.ascontiguousarray(array), allow_pickle=False)
         _flush(file)
+    return array_record(path, array.shape, array.dtype)
+
+
+def array_record(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
+    """What `dataset.json` says of a `.npy` file that is finished; reads it once."""
     return {
         "sha256": file_sha256(path),
         "bytes": path.stat().st_size,
-        "shape": list(array.shape),
-        "dtype": str(array.dtype),
+        "shape": list(shape),
+        "dtype": str(dtype),
     }
+
+
+def write_header(
+    folder: Path,
+    name: str,
+    schema: AttributeSchema,
+    provenance: dict[str, Any],
+    files: dict[str, dict[str, Any]],
+) -> None:
+    """Writes `dataset.json`, the last file of a folder; `files` holds the records of the others."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "schema": schema.to_dict(),
+        "provenance": provenance,
+        "files": files,
+    }
+    with open(folder / "dataset.json", "w", encoding="utf-8") as file:
+        json.dump(header, file, indent=1)
+        _flush(file)
+
+
+def move_into_place(draft: Path, folder: Path, replaced: Path) -> None:
+    """Renames a finished `draft` to `folder`; what was there goes by way of `replaced`."""
+    draft.chmod(0o755)
+    flush_folder(draft)
+    if folder.exists():
+        folder.rename(replaced)
+    draft.rename(folder)
+    flush_folder(folder.parent)
+    if replaced.exists():
+        shutil.rmtree(replaced)
+
+
+def flush_folder(folder: Path) -> None:
+    """The names in a folder on the disk; where the system cannot (Windows), it does so itself."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def file_sha256(path: Path) -> str:

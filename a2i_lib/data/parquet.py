@@ -8,30 +8,30 @@ one file or many shards. Needs pyarrow: `pip install "a2i-lib[data]"`.
 from __future__ import annotations
 
 import glob
-import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from tqdm.auto import tqdm
+from PIL import Image
 
+from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.dataset import DataError, did_you_mean, file_sha256
+from a2i_lib.data.pictures import open_picture
+from a2i_lib.data.source import Report
 
 Box = tuple[int, int, int, int]
 # (width, height) -> left, upper, right, lower of the part to keep; None: the whole picture
 Crop = Callable[[int, int], Box | None]
 
 
-def whole_square(width: int, height: int) -> None:
-    """The `Crop` that takes a square picture as it is and refuses any other (ValueError)."""
-    if width != height:
-        raise ValueError(f"{width}x{height} pixels, expected a square")
+LARGEST = 1e30  # what a float32 and its square's mean in float64 hold with ease
+BATCH = 64  # rows of images in memory, of each column
+BUFFER = 1 << 20  # bytes of a file
 
 
 class ParquetImages:
@@ -56,7 +56,7 @@ class ParquetImages:
         self.columns: list[str] = self._files[0].schema_arrow.names
         for path, file in zip(self.paths, self._files, strict=True):
             _check_columns(path, file.schema_arrow.names, self.columns)
-        self._sizes: dict[str, np.ndarray] = {}
+        self._groups: dict[str, _RowGroup] = {}
         counts = [file.metadata.num_rows for file in self._files]
         self._starts = np.cumsum([0, *counts])
         total = int(self._starts[-1])
@@ -106,6 +106,23 @@ class ParquetImages:
         """Names and SHA-256 of the files."""
         return {"files": [{"name": p.name, "sha256": file_sha256(p)} for p in self.paths]}
 
+    def kinds(self) -> dict[str, str]:
+        """Column -> "image" (bytes, or a struct with bytes), "number" (booleans too), "other"."""
+        from pyarrow import types
+
+        kinds = {}
+        for column in self._files[0].schema_arrow:
+            kind = column.type
+            if types.is_struct(kind):
+                kind = next((part.type for part in kind if part.name == "bytes"), kind)
+            if types.is_binary(kind) or types.is_large_binary(kind):
+                kinds[column.name] = "image"
+            elif types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+                kinds[column.name] = "number"
+            else:
+                kinds[column.name] = "other"
+        return kinds
+
     def require(self, *columns: str) -> None:
         """Raises DataError naming a column that is missing, and those that are there."""
         for column in columns:
@@ -148,6 +165,19 @@ class ParquetImages:
             columns.append(np.where(values > 0, 1, -1))
         return np.stack(columns, axis=1).astype(np.float32)
 
+    def finite(self, names: Sequence[str]) -> np.ndarray:
+        """Columns of numbers, (N, K) float64.
+
+        Raises:
+            DataError: a value that is missing or not finite.
+        """
+        columns = []
+        for name in names:
+            values = np.array([_number(v) for v in self.column(name)], dtype=np.float64)
+            self._refuse(~(np.abs(values) < LARGEST), name, values, "is not a finite number")
+            columns.append(values)
+        return np.stack(columns, axis=1)
+
     def vectors(self, name: str, entries: Sequence[str]) -> np.ndarray:
         """A column of lists with one number for each of `entries`, (N, K) float32.
 
@@ -170,83 +200,136 @@ class ParquetImages:
             )
         return table
 
-    def _refuse(self, bad: np.ndarray, field: str, values: np.ndarray, why: str) -> None:
+    def _refuse(self, bad: np.ndarray, name: str, values: np.ndarray, why: str) -> None:
         if bad.any():
             i = int(np.flatnonzero(bad)[0])
-            raise DataError(f"{self.where(i)}: {field!r} = {values[i]:g} {why}")
+            raise DataError(f"{self.where(i)}: {name!r} = {values[i]:g} {why}")
 
     # ------------------------------------------------------------------ images
 
-    def images(
-        self,
-        name: str,
-        size: int,
-        mask_of: str | None = None,
-        crop: Crop = whole_square,
-        progress: bool = True,
-    ) -> np.ndarray:
-        """A column of images, cut by `crop` and resized: uint8, (N, size, size, 3).
-
-        With `mask_of` it is a column of masks for that column of images, read before this one:
-        (N, size, size), cut to 0 and 255 after resizing. Decoding runs in threads.
+    def cell(self, name: str, i: int) -> bytes:
+        """The image bytes of the i-th row taken. Rows in order are fast; a batch is in memory.
 
         Raises:
-            DataError: an image that is missing, cannot be decoded, that `crop` refuses, or a mask
-                of another size than its image; names file, row and path.
+            ValueError: there are none, or the file is damaged.
         """
-        self.require(name)
-        shape = (size, size) if mask_of else (size, size, 3)
-        out = np.empty((len(self), *shape), dtype=np.uint8)
-        sizes = self._sizes[name] = np.empty((len(self), 2), dtype=np.int32)
+        row = int(self.rows[i])
+        group = self._groups.pop(name, None)  # back in its place only if nothing is raised
+        if group is None or not group.ahead(row):
+            group = self._group(name, row)
+        cell = group.cell(row)
+        self._groups[name] = group
+        data = cell["bytes"] if isinstance(cell, dict) else cell
+        if not isinstance(data, bytes):
+            raise ValueError("no image bytes; the file may only point to images elsewhere")
+        return data
 
-        def decode(item: tuple[int, Any]) -> None:
-            i, cell = item
-            data, path = (cell["bytes"], cell["path"]) if isinstance(cell, dict) else (cell, None)
+    def _group(self, name: str, row: int) -> _RowGroup:
+        shard = self._shard(row)
+        file, start, number = self._files[shard], int(self._starts[shard]), 0
+        while row >= start + (rows := file.metadata.row_group(number).num_rows):
+            start, number = start + rows, number + 1
+        return _RowGroup(file, number, name, start, start + rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": None, "_groups": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In another process: open files of its own."""
+        self.__dict__.update(state)
+        self._files = [_open(_pyarrow_parquet(), path) for path in self.paths]
+
+
+class _RowGroup:
+    """A column in one row group, read forwards, `BATCH` rows at a time."""
+
+    def __init__(self, file: Any, number: int, name: str, start: int, stop: int) -> None:
+        self._start, self._stop = start, stop
+        self._batch: Any = ()
+        self._batches = file.iter_batches(
+            BATCH, row_groups=[number], columns=[name], use_threads=False
+        )
+
+    def ahead(self, row: int) -> bool:
+        return self._start <= row < self._stop
+
+    def cell(self, row: int) -> Any:
+        while row >= self._start + len(self._batch):
+            self._start += len(self._batch)
             try:
-                picture = _open_image(data)
-                sizes[i] = picture.size
-                if mask_of and (sizes[i] != self._sizes[mask_of][i]).any():
-                    raise ValueError(f"size {sizes[i]}, but its image {self._sizes[mask_of][i]}")
-                out[i] = _pixels(picture, size, mask_of is not None, crop)
-            except Exception as error:  # whatever a decoder may raise over damaged bytes
-                at = f" ({path})" if path else ""
-                raise DataError(f"{self.where(i)}: {name!r}{at}: {error}") from None
-
-        bar = tqdm(total=len(self), desc=f"decoding {name}", unit="", disable=not progress)
-        with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-            for chunk in self._cells(name):
-                for _ in pool.map(decode, chunk):
-                    bar.update()
-        return out
-
-    def _cells(self, name: str) -> Iterator[list[tuple[int, Any]]]:
-        """Pairs (i, cell) of the rows taken, a few hundred at a time, never all in memory."""
-        i = row = 0
-        for file in self._files:
-            for part in file.iter_batches(batch_size=512, columns=[name]):
-                stop = row + part.num_rows
-                n = int(np.searchsorted(self.rows[i:], stop))
-                wanted = (self.rows[i : i + n] - row).tolist()
-                yield list(enumerate(part.column(0).take(wanted).to_pylist(), start=i))
-                i, row = i + n, stop
+                self._batch = next(self._batches).column(0)
+            except StopIteration:
+                raise ValueError("the file ends before this row") from None
+        return self._batch[row - self._start].as_py()
 
 
-def _open_image(data: bytes | None) -> Image.Image:
-    if not data:
-        raise ValueError("no image bytes; the file may only point to images elsewhere")
-    try:
-        return Image.open(io.BytesIO(data))
-    except UnidentifiedImageError:
-        raise ValueError(f"{len(data):,} bytes that are no image") from None
+@dataclass
+class ParquetSource:
+    """A `Source` whose pictures and masks are columns of Parquet files.
 
+    Args:
+        mask_column: None if there are no masks.
+        crop: the part of each picture, and of its mask, that is used; None: all of it.
 
-def _pixels(picture: Image.Image, size: int, mask: bool, crop: Crop) -> np.ndarray:
-    box = crop(*picture.size)
-    picture = picture.convert("L" if mask else "RGB").crop(box)  # None: all of it
-    if picture.size != (size, size):  # cropped before: `resize(box=...)` would look outside the box
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    pixels = np.asarray(picture)
-    return np.where(pixels > 127, 255, 0).astype(np.uint8) if mask else pixels
+    Raises:
+        DataError: the columns are not there.
+    """
+
+    table: ParquetImages
+    name: str
+    schema: AttributeSchema
+    attributes: np.ndarray
+    split: np.ndarray
+    provenance: dict[str, Any]
+    mask_column: str | None = None
+    crop: Crop | None = None
+    image_column: str = "image"
+    report: Report = field(init=False)
+    has_masks: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report, self.has_masks = Report(len(self.table)), self.mask_column is not None
+        self.table.require(self.image_column, *([self.mask_column] if self.mask_column else []))
+        self._size = (-1, (0, 0))  # of which picture, width and height before cropping
+
+    def where(self, i: int) -> str:
+        return self.table.where(i)
+
+    def picture(self, i: int) -> Image.Image:
+        """See `Source`."""
+        return self._cut(self._whole(i), self.image_column)
+
+    def mask(self, i: int) -> Image.Image:
+        """See `Source`; a mask of another size than its picture is refused."""
+        assert self.mask_column is not None
+        if self._size[0] != i:
+            self._whole(i)
+        width, height = self._size[1]
+        mask = self._open(self.mask_column, i, mask=True)
+        if mask.size != (width, height):
+            raise ValueError(
+                f"{self.mask_column!r}: {mask.width}x{mask.height} pixels,"
+                f" but its image {width}x{height}"
+            )
+        return self._cut(mask, self.mask_column)
+
+    def _whole(self, i: int) -> Image.Image:
+        picture = self._open(self.image_column, i)
+        self._size = i, picture.size
+        return picture
+
+    def _open(self, column: str, i: int, mask: bool = False) -> Image.Image:
+        try:
+            return open_picture(self.table.cell(column, i), mask)
+        except ValueError as error:
+            raise ValueError(f"{column!r}: {error}") from None
+
+    def _cut(self, picture: Image.Image, column: str) -> Image.Image:
+        try:
+            box = self.crop(*picture.size) if self.crop else None
+        except ValueError as error:
+            raise ValueError(f"{column!r}: {error}") from None
+        return picture.crop(box) if box else picture
 
 
 def _number(value: Any) -> float:
@@ -280,7 +363,7 @@ def _expand(files: Sequence[str | Path]) -> list[Path]:
 
 def _open(pq: Any, path: Path) -> Any:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, buffer_size=BUFFER)  # else whole columns are read at once
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise DataError(
             f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}"

@@ -67,13 +67,52 @@ def test_an_existing_folder_is_refused_before_anything_is_decoded(lfw, tmp_path)
     assert AttributeImages.load(tmp_path / "o").images.shape[-1] == 16
 
 
-def test_bad_input_leaves_no_folder(tmp_path):
+def bad_lfw(path, bad):
     columns = lfw_columns()
-    columns["image"][33] = {"bytes": b"x", "path": "x.jpg"}
+    for i in bad:
+        columns["image"][i] = {"bytes": b"x", "path": "x.jpg"}
+    return write_parquet(path, columns, LFW_NAMES)
+
+
+def test_bad_pictures_are_left_out_and_reported(tmp_path, capsys):
+    path = bad_lfw(tmp_path / "bad.parquet", [33])
+    run("lfw", "--from", path, "--size", 8, "--workers", 1, "--out", tmp_path / "o")
+    assert len(AttributeImages.load(tmp_path / "o")) == 39
+    shown = capsys.readouterr().out
+    assert "40 rows read, 39 kept" in shown and "bad.parquet, row 33" in shown
+
+
+def test_too_many_bad_pictures_make_no_folder(tmp_path):
+    path = bad_lfw(tmp_path / "bad.parquet", [7, 8, 33])
+    command = ["lfw", "--from", path, "--size", 8, "--workers", 1, "--out", tmp_path / "o"]
+    with pytest.raises(DataError, match=r"3 of 40 rows .* 5%.*\n.*\n.*bad\.parquet, row 7"):
+        run(*command)
+    assert not (tmp_path / "o").exists()
+    run(*command, "--max-dropped", 0.1)
+    assert len(AttributeImages.load(tmp_path / "o")) == 37
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.parquet", "o"]
+
+
+def test_bad_labels_leave_nothing(tmp_path):
+    columns = lfw_columns() | {"view1": ["dev"] * 40}
     path = write_parquet(tmp_path / "bad.parquet", columns, LFW_NAMES)
-    with pytest.raises(DataError, match=r"bad\.parquet, row 33: 'image'"):
+    with pytest.raises(DataError, match=r"bad\.parquet, row 0: 'view1'"):
         run("lfw", "--from", path, "--out", tmp_path / "out" / "lfw")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.parquet"]
+
+
+def test_an_interruption_says_how_to_go_on(lfw, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    command = ["lfw", "--from", lfw, "--size", 8, "--workers", 1, "--out", tmp_path / "o"]
+    with monkeypatch.context() as patch:
+        patch.setattr("a2i_lib.data.prepare.to_pixels", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(*command)
+    assert f"continues with what is in {tmp_path / '.o.partial'}" in capsys.readouterr().err
+    run(*command)
+    assert len(AttributeImages.load(tmp_path / "o")) == 40
 
 
 def test_show_describes_checks_and_draws(lfw, tmp_path, capsys):

@@ -1,15 +1,30 @@
 """Parquet files: what is read from them, and that bad ones say where they are bad."""
 
+import pickle
 import sys
 
 import numpy as np
 import pytest
 from parquet_files import encoded, picture, write_parquet
 
+from a2i_lib.attributes import Attribute, AttributeSchema
 from a2i_lib.data import DataError
-from a2i_lib.data.parquet import ParquetImages
+from a2i_lib.data.parquet import ParquetImages, ParquetSource
+from a2i_lib.data.pictures import to_pixels
 
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
+
+
+def source_of(table, **options):
+    """Without labels: the pictures are what is looked at."""
+    n = len(table)
+    labels = np.zeros((n, 1), dtype=np.float32), np.zeros(n, dtype=np.int8)
+    return ParquetSource(table, "toy", AttributeSchema([Attribute("A")]), *labels, {}, **options)
+
+
+def images(table, size):
+    source = source_of(table)
+    return np.stack([to_pixels(source.picture(i), size) for i in range(len(table))])
 
 
 def test_columns_and_images_come_in_order(tmp_path):
@@ -18,24 +33,34 @@ def test_columns_and_images_come_in_order(tmp_path):
     )
     table = ParquetImages(path)
     assert len(table) == 20 and table.column("n") == list(range(20))
-    images = table.images("image", 16, progress=False)
-    assert images.dtype == np.uint8 and images.shape == (20, 16, 16, 3)
-    np.testing.assert_array_equal(images[:, 3, 4, 1], np.arange(20))
+    pixels = images(table, 16)
+    assert pixels.dtype == np.uint8 and pixels.shape == (20, 16, 16, 3)
+    np.testing.assert_array_equal(pixels[:, 3, 4, 1], np.arange(20))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_images_in_any_order_and_in_another_process(tmp_path, monkeypatch, batch):
+    monkeypatch.setattr("a2i_lib.data.parquet.BATCH", batch)  # row groups have 7 rows
+    for k in range(2):
+        cells = [picture(20 * k + i) for i in range(20)]
+        write_parquet(tmp_path / f"{k}.parquet", {"image": cells})
+    table = ParquetImages(str(tmp_path / "*.parquet"))
+    source = pickle.loads(pickle.dumps(source_of(table)))
+    order = np.random.default_rng(0).integers(0, 40, 200).tolist()
+    assert [source.picture(i).getpixel((0, 0))[0] for i in order] == order
 
 
 def test_plain_bytes_are_read_too(tmp_path):
     cells = [picture(i)["bytes"] for i in range(3)]
-    images = ParquetImages(write_parquet(tmp_path / "a.parquet", {"image": cells})).images(
-        "image", 8, progress=False
-    )
-    np.testing.assert_array_equal(images[:, 0, 0, 0], [0, 1, 2])
+    table = ParquetImages(write_parquet(tmp_path / "a.parquet", {"image": cells}))
+    np.testing.assert_array_equal(images(table, 8)[:, 0, 0, 0], [0, 1, 2])
 
 
 def test_resizing_averages_instead_of_skipping(tmp_path):
     stripes = np.zeros((64, 64, 3))
     stripes[:, ::2] = 200
     path = write_parquet(tmp_path / "a.parquet", {"image": [encoded(stripes)]})
-    inner = ParquetImages(path).images("image", 16, progress=False)[0, 4:12, 4:12]
+    inner = images(ParquetImages(path), 16)[0, 4:12, 4:12]
     assert np.abs(inner.astype(float) - 100).max() < 5
 
 
@@ -55,8 +80,7 @@ def test_limit_takes_an_even_sample_of_all_files(tmp_path):
     paths = [write_parquet(tmp_path / f"{k}.parquet", c) for k, c in enumerate(columns)]
     table = ParquetImages(paths, limit=10)
     assert table.column("n") == list(range(0, 40, 4))
-    images = table.images("image", 16, progress=False)
-    np.testing.assert_array_equal(images[:, 0, 0, 0], np.arange(0, 40, 4))
+    np.testing.assert_array_equal(images(table, 16)[:, 0, 0, 0], np.arange(0, 40, 4))
     assert table.where(9) == f"{paths[1]}, row 11"
     assert len(ParquetImages(paths, limit=1000)) == 40
 
@@ -84,29 +108,31 @@ def test_a_missing_column_names_those_that_are_there(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ({"bytes": b"not a picture", "path": "0007.jpg"}, "13 bytes that are no image"),
-        ({"bytes": None, "path": "0007.jpg"}, "no image bytes"),
+        ({"bytes": b"not a picture", "path": "0007.jpg"}, "bytes that are no image"),
+        ({"bytes": None, "path": "0007.jpg"}, "no image bytes; the file may only point"),
+        ({"bytes": b"", "path": "0007.jpg"}, "no image bytes"),
         ({"bytes": encoded(NOISE)["bytes"][:400], "path": "0007.jpg"}, "truncated"),
     ],
 )
-def test_a_bad_image_names_file_row_field_and_path(tmp_path, cell, message):
-    table = read(tmp_path / "a.parquet", image=[picture(i) for i in range(9)] + [cell])
-    with pytest.raises(DataError, match=rf"a\.parquet, row 9: 'image' \(0007\.jpg\): .*{message}"):
-        table.images("image", 16, progress=False)
-
-
-def test_a_picture_that_is_not_square_is_not_squeezed(tmp_path):
-    table = read(tmp_path / "a.parquet", image=[picture(0), picture(0, height=16, width=20)])
-    with pytest.raises(DataError, match="row 1: 'image'.*20x16 pixels, expected a square"):
-        table.images("image", 16, progress=False)
+def test_a_bad_image_names_its_column_and_spoils_no_other(tmp_path, cell, message):
+    cells = [picture(i) for i in range(9)] + [cell, picture(10)]
+    source = source_of(read(tmp_path / "a.parquet", image=cells))
+    assert source.where(9) == f"{tmp_path / 'a.parquet'}, row 9"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"'image': {message}"):
+            source.picture(9)
+        assert source.picture(10).getpixel((0, 0)) == (10, 10, 10)
 
 
 def test_a_mask_of_another_size_than_its_image(tmp_path):
     masks = [encoded(np.zeros((16, 16))), encoded(np.zeros((8, 8)))]
     table = read(tmp_path / "a.parquet", image=[picture(0), picture(1)], mask=masks)
-    table.images("image", 16, progress=False)
-    with pytest.raises(DataError, match=r"row 1: 'mask'.*size \[8 8\], but its image \[16 16\]"):
-        table.images("mask", 16, mask_of="image", progress=False)
+    source = source_of(table, mask_column="mask")
+    assert source.has_masks and source.mask(0).mode == "L"
+    with pytest.raises(ValueError, match="'mask': 8x8 pixels, but its image 16x16"):
+        source.mask(1)
+    with pytest.raises(DataError, match=r"a\.parquet: no column 'masks'; did you mean 'mask'"):
+        source_of(table, mask_column="masks")
 
 
 @pytest.mark.parametrize(
