@@ -2,11 +2,15 @@
 for the book."""
 
 import argparse
+import hashlib
 import io
 import runpy
 import sys
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
+import layouts
 import loopback
 import pyarrow.parquet
 import pytest
@@ -35,6 +39,12 @@ def served(tmp_path, monkeypatch):
     yield server
     opened.shutdown()
     opened.server_close()
+
+
+@pytest.fixture(scope="module")
+def table():
+    """As it stands, before a test changes it."""
+    return dict(CATALOGUE)
 
 
 @pytest.fixture
@@ -103,6 +113,47 @@ def test_slips_show_before_anything_is_fetched(served, script):
     code, shown = script("lfw", "--from", "x", "--download-only")
     assert code == 1 and "choose one" in shown.err
     assert not served.asked
+
+
+def publish(server, entry, root, whole):
+    """The entry, with its files made from a layout under `root` and served from this machine."""
+    files = []
+    for file in entry.files:
+        if file.unpack:
+            packed = io.BytesIO()
+            with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as opened:
+                for path in (root / name for name in (whole.get(file.name) or [file.gives])):
+                    opened.add(path, path.name)
+            content = packed.getvalue()
+        else:
+            content = (root / file.name).read_bytes()
+        address = server.put(file.name, Reply(content))
+        known = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        files.append(replace(file, addresses=(address,), md5=None, **known))
+    return replace(entry, files=tuple(files))
+
+
+@pytest.mark.parametrize("name", ["lfw", "celeba", "cub"])
+def test_a_download_becomes_a_data_set(name, served, script, tmp_path, monkeypatch, table):
+    """Official names and layouts, from the server to a folder that training reads."""
+    root = tmp_path / "official"
+    if name == "lfw":
+        layouts.lfw(root)
+        layouts.lfw_parts(root, 5)
+    elif name == "celeba":
+        layouts.celeba(root)
+        layouts.pack(root / "img_align_celeba")
+    else:
+        layouts.cub(root, segmented=True)
+        (root / "CUB_200_2011" / "segmentations").rename(root / "segmentations")
+    whole = {"CUB_200_2011.tgz": ["attributes.txt", "CUB_200_2011"]}
+    monkeypatch.setitem(CATALOGUE, name, publish(served, table[name], root, whole))
+    code, shown = script(name, "--yes", "--size", 16, "--workers", 1)
+    assert code == 0, shown.err
+    data = AttributeImages.load(f"datasets/{name}-16", verify=True)
+    assert len(data) == {"lfw": 40, "celeba": 20, "cub": 18}[name]
+    assert (data.masks is not None) == (name == "cub")
+    assert "rows read" in shown.out and len(served.asked) == len(table[name].files)
 
 
 @pytest.mark.parametrize("name", ["lfw", "celeba", "cub"])
