@@ -207,7 +207,7 @@ def test_killed_while_unpacking(tmp_path):
 
 
 QUICK = settings(
-    max_examples=120,
+    max_examples=100,
     deadline=None,
     database=None,
     derandomize=True,
