@@ -2,7 +2,7 @@
 
 The full set has 202,599 aligned images of 178x218 in parts of 162,770, 19,867 and 19,962. Its
 official home hands them out through a file store that often refuses ("quota exceeded"); mirrors on
-dataset hubs carry the same images as Parquet shards, which this module reads.
+dataset hubs carry the same images as Parquet shards. This module reads both.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Attributes are per *species*: the percentage of annotators who saw the attribute on pictures of it.
 As is usual, an attribute counts as present from 50 percent on, so all pictures of a species share
-one `y`. Groups are not one-hot: annotators may have agreed on no member, or on two.
+one `y`. The download also has what one annotator saw on each picture, which is noisier. Groups are
+not one-hot: annotators may have agreed on no member, or on two.
 """
 
 from __future__ import annotations
@@ -82,19 +83,17 @@ FOLDER_VALIDATION = (
 )
 
 
-@dataclass
 class CubSource(FolderSource):
     """CUB's pictures, cut out along the mask, or along the box where there are no masks.
 
-    Args:
+    Attributes:
         boxes: (N, 4) left, upper, right, lower.
     """
 
-    boxes: np.ndarray | None = None
+    boxes: np.ndarray
 
     def take(self, rows: np.ndarray) -> None:
         super().take(rows)
-        assert self.boxes is not None
         self.boxes = self.boxes[rows]
 
     def picture(self, i: int) -> Image.Image:
@@ -113,7 +112,6 @@ class CubSource(FolderSource):
                 raise ValueError("its segmentation has another size")
             if box := mask.getbbox():
                 return box
-        assert self.boxes is not None
         left, upper, right, lower = self.boxes[i].tolist()
         return left, upper, right, lower
 
@@ -176,8 +174,8 @@ def cub_folder(
         mask_files=mask_files if masks else None,
         mask_paths=rows.masks if masks else None,
         read_mask=segmentation if masks else None,
-        boxes=rows.boxes,
     )
+    source.boxes = rows.boxes
     source.keep((values != 0).all(1), "not all of its attributes are labelled", max_dropped)
     return source.thin(limit)
 

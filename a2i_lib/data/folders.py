@@ -252,8 +252,8 @@ class Table:
         )
 
     def pairs(self, report: Report) -> dict[str, tuple[int, str]]:
-        """Of lines `value key` or `key value`, here `KEY VALUE` with the key first and without
-        blanks: key -> (line, value). Lines that are none, and a key's second line, are noted.
+        """Of lines with a key, blanks and a value: key -> (line, value). Lines without a value,
+        and a key's second line, are noted in the report.
         """
         found: dict[str, tuple[int, str]] = {}
         bad = Noted()

@@ -2,12 +2,14 @@
 or CMMA's.
 
 The attributes people train on are real-valued: outputs of Kumar's attribute classifiers, positive
-where the attribute is seen. **`scores_estimated` is not that table.** It is an estimate of it: the
+where the attribute is seen. They are downloaded as `lfw_attributes.txt`. **`scores_estimated`, a
+column of Parquet files, is not that table.** It is an estimate of it: the
 signs agree with the binary labels of LFWA+ by construction, the sizes are guesses. Every number
 computed from them inherits this, and the data set says so in its `provenance`. `labels="binary"`
 uses the LFWA+ labels themselves.
 
-Masks: 2,906 come from the official part labels, the others from a small network trained on those.
+Masks of Parquet files: 2,906 come from the official part labels, the others from a small network
+trained on those. The download has the part labels alone.
 """
 
 from __future__ import annotations

@@ -194,29 +194,27 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "--attributes": ATTRIBUTES["--attributes"]
     | {"help": f"only these, with commas between them; or one of {', '.join(celeba.CHOICES)}"}
 }
+LFW_OPTIONS: dict[str, dict[str, Any]] = {
+    "--labels": {
+        "choices": list(lfw.LABELS),
+        "help": "of Parquet files; scores: ESTIMATES of the published real-valued scores, "
+        "standardised (default); binary: the LFWA+ labels as -1/+1",
+    },
+    "--split": {
+        "choices": list(lfw.SPLITS),
+        "help": "view1: people apart (default); cmma: the first 10,000 rows, the next "
+        "1,000 and the rest, in a folder lfw-cmma-SIZE",
+    },
+    "--masks": {
+        "action": "store_true",
+        "help": "of the download: only pictures with part labels, which become masks",
+    },
+}
 READERS = {
     "lfw": Reader(
         read_lfw,
         "Labeled Faces in the Wild: 73 attributes, masks",
-        {
-            "--labels": {
-                "choices": list(lfw.LABELS),
-                "help": "of Parquet files; scores: ESTIMATES of the published real-valued scores, "
-                "standardised (default); binary: the LFWA+ labels as -1/+1",
-            },
-            "--split": {
-                "choices": list(lfw.SPLITS),
-                "help": "view1: people apart (default); cmma: the first 10,000 rows, the next "
-                "1,000 and the rest, in a folder lfw-cmma-SIZE",
-            },
-            "--masks": {
-                "action": "store_true",
-                "help": "of the download: only pictures with part labels, which become masks",
-            },
-        }
-        | _crops(lfw.ABOUT_CROPS, "a2i")
-        | ATTRIBUTES
-        | LIMIT,
+        LFW_OPTIONS | _crops(lfw.ABOUT_CROPS, "a2i") | ATTRIBUTES | LIMIT,
         lambda options: "lfw-cmma" if options.get("split") == "cmma" else "lfw",
     ),
     "celeba": Reader(
