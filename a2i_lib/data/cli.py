@@ -10,7 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from a2i_lib.data.dataset import AttributeImages, DataError, refuse_existing
+from a2i_lib.data.dataset import AttributeImages, refuse_existing
+from a2i_lib.data.get import add_get_parser
 from a2i_lib.data.partial import partial_folder
 from a2i_lib.data.prepare import prepare
 from a2i_lib.data.readers import READERS
@@ -25,6 +26,7 @@ def add_data_parser(subparsers: Any) -> argparse.ArgumentParser:
         add_reader_arguments(
             kinds.add_parser(name, help=reader.about, description=reader.about), name
         )
+    add_get_parser(kinds)
     _add_world(kinds)
     show = kinds.add_parser("show", help="describe a prepared data set and check its files")
     show.add_argument("folder", type=Path)
@@ -36,7 +38,7 @@ def add_data_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def add_reader_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """The options of `a2i data NAME`, for it and for the scripts in data_scripts/."""
+    """The options of `a2i data NAME`."""
     parser.add_argument(
         "--from",
         dest="files",
@@ -155,18 +157,3 @@ def _draw_sheet(data: AttributeImages, path: Path) -> None:
     sheet = images.reshape(rows, -1, 3, height, width).permute(0, 3, 1, 4, 2)
     Image.fromarray(sheet.reshape(rows * height, -1, 3).numpy()).save(path)
     print(f"{path}: the first {len(images)} training images")
-
-
-def run_script(name: str, description: str | None) -> None:
-    """`a2i data NAME` as a script of its own: data_scripts/prepare_NAME.py."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_reader_arguments(parser, name)
-    arguments = parser.parse_args()
-    try:
-        arguments.run(arguments)
-    except (DataError, OSError, ModuleNotFoundError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
-    except KeyboardInterrupt:  # what can be continued has been said
-        parser.exit(130)

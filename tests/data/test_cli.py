@@ -1,9 +1,6 @@
-"""`a2i data ...` and the scripts in data_scripts/."""
+"""`a2i data ...`."""
 
 import argparse
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 from parquet_files import LFW_NAMES, lfw_columns, write_parquet
@@ -11,8 +8,6 @@ from PIL import Image
 
 from a2i_lib.data import AttributeImages, DataError
 from a2i_lib.data.cli import add_data_parser
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*words):
@@ -141,19 +136,3 @@ def test_a_drawn_world(world, tmp_path):
     assert len(data) == 20 and data.masks is not None and data.provenance["seed"] == 4
     assert set(data.attributes.unique().tolist()) == {-1.0, 1.0}
     assert data.images.float().std() > 10
-
-
-@pytest.mark.parametrize("name", ["lfw", "celeba", "cub"])
-def test_the_scripts_explain_themselves_and_report_errors_in_a_line(name, monkeypatch, capsys):
-    script = str(ROOT / "data_scripts" / f"prepare_{name}.py")
-
-    def run_script(*words):
-        monkeypatch.setattr(sys, "argv", [script, *words])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(script, run_name="__main__")
-        return end.value.code, capsys.readouterr()
-
-    code, shown = run_script("--help")
-    assert code == 0 and "--from" in shown.out and "research" in shown.out
-    code, shown = run_script("--from", "nowhere.parquet", "--out", "never")
-    assert code == 1 and shown.err == f"prepare_{name}.py: nowhere.parquet: no such file\n"
