@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from a2i_lib import __version__
@@ -63,18 +64,20 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from a2i_lib.cards import write_release
-    from a2i_lib.recipes import get_recipe
+    from a2i_lib.recipes import Drawn, get_recipe
     from a2i_lib.training.precision import pick_device
+    from a2i_lib.training.processes import join, load_once
 
     changes = {k: getattr(options, k) for k in ("steps", "seed") if getattr(options, k) is not None}
     recipe = get_recipe(options.recipe, options.profile, **changes)
-    pick_device(options.device)  # before any work
+    state = join(pick_device(options.device))  # before any work
     out = options.out or Path("runs") / f"{recipe.name}-{recipe.profile}"
     checkpoint = out / "state.safetensors"
     if checkpoint.exists() and not options.resume:
         raise ValueError(f"{checkpoint} exists: add --resume to go on, or choose another --out")
-    progress = not options.no_progress
-    data = recipe.load_data(options.data, progress)
+    progress = not options.no_progress and state.is_main_process
+    load = partial(recipe.load_data, options.data, progress)
+    data = load_once(load, state) if isinstance(recipe.data, Drawn) else load()
     fitted = recipe.train(
         data,
         device=options.device,
@@ -82,6 +85,8 @@ def _train(options: argparse.Namespace) -> None:
         resume=options.resume,
         progress=progress,
     )
+    if not state.is_main_process:
+        return
     card = write_release(out, recipe, data, fitted)
     rate = fitted.history.images / max(fitted.history.seconds, 1e-9)
     print(f"{card}: {recipe.steps} steps in {fitted.history.seconds:.0f} s ({rate:.0f} images/s)")
