@@ -35,6 +35,7 @@ from tqdm.auto import tqdm
 
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.augment import Augment
+from a2i_lib.memory import read_ahead
 
 if TYPE_CHECKING:
     from a2i_lib.worlds import World
@@ -226,8 +227,9 @@ class AttributeImages:
     ) -> Iterator[Batch]:
         images, attributes, masks = arrays
         own = slice(share[0], None, share[1])
-        for number, positions in enumerate(order, start):
-            chosen = rows[positions[own]].to(images.device)
+        wanted = ((len(positions), rows[positions[own]]) for positions in order)
+        for number, (size, chosen) in enumerate(_announced(wanted, images, masks), start):
+            chosen = chosen.to(images.device)
             x = _send(images.index_select(0, chosen), device)  # B H W 3
             x = x.float().mul_(1 / 255).permute(0, 3, 1, 2)  # B 3 H W, channels-last
             y = _send(attributes.index_select(0, chosen), device)  # B K
@@ -235,7 +237,7 @@ class AttributeImages:
             if masks is not None:
                 mask = _send(masks.index_select(0, chosen), device).float().mul_(1 / 255)  # B 1 H W
             if augment is not None:
-                draw = augment.draw(len(positions), _generator(seed, "augment", number))
+                draw = augment.draw(size, _generator(seed, "augment", number))
                 x, mask = augment.apply(x, mask, draw[own])
             yield Batch(x, y, mask)
 
@@ -413,6 +415,22 @@ def _order(
             queue = torch.cat([queue, epoch(current)])
         yield queue[:batch_size]
         queue = queue[batch_size:]
+
+
+def _announced(
+    batches: Iterator[tuple[int, Tensor]], *arrays: Tensor | None
+) -> Iterator[tuple[int, Tensor]]:
+    """The same batches, each its size and its rows; the system hears of them one batch before."""
+    here = [array for array in arrays if array is not None and array.device.type == "cpu"]
+    before = None
+    for batch in batches:
+        for array in here:
+            read_ahead(array, batch[1])
+        if before is not None:
+            yield before
+        before = batch
+    if before is not None:
+        yield before
 
 
 def _generator(seed: int, purpose: str, index: int) -> torch.Generator:
