@@ -53,6 +53,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     parser.add_argument(
+        "--batch-size", type=int, help="instead of the recipe's; several processes share it"
+    )
+    parser.add_argument(
         "--device", help="cpu, cuda, cuda:1, mps; default: a GPU where there is one"
     )
     parser.add_argument("--data", type=Path, default=Path("datasets"), help="root of prepared data")
@@ -68,7 +71,8 @@ def _train(options: argparse.Namespace) -> None:
     from a2i_lib.training.precision import pick_device
     from a2i_lib.training.processes import join, load_once
 
-    changes = {k: getattr(options, k) for k in ("steps", "seed") if getattr(options, k) is not None}
+    wanted = {name: getattr(options, name) for name in ("steps", "seed", "batch_size")}
+    changes = {name: value for name, value in wanted.items() if value is not None}
     recipe = get_recipe(options.recipe, options.profile, **changes)
     state = join(pick_device(options.device))  # before any work
     out = options.out or Path("runs") / f"{recipe.name}-{recipe.profile}"

@@ -533,7 +533,8 @@ def _mapped(path: Path) -> np.ndarray:
     """A `.npy` file, read where and when it is looked at; nothing can write into it.
 
     Usually as a copy of this process's own, of which the system takes pages as they are written
-    to. It promises no such copy of more than it has memory for: then the array is read-only.
+    to. It promises no such copy of more than it has memory for: then the array is read-only, and
+    the system ends a process that writes into it.
     """
     try:
         return np.load(path, mmap_mode="c", allow_pickle=False)

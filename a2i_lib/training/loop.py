@@ -1,7 +1,8 @@
 """One loop for every model of the book. Read it top to bottom.
 
 `fit` moves batches, calls an update, keeps an average of the weights, logs without making the
-device wait, writes checkpoints and resumes from them to the very same numbers.
+device wait, writes checkpoints and resumes from them to the very same numbers. Several processes
+share each batch and train as one would (`a2i_lib.training.processes`).
 """
 
 from __future__ import annotations
@@ -127,8 +128,7 @@ def fit(
         steps: in all, counted from the beginning also when resuming.
         batch_size: images a step, over all processes, which share them equally.
         seed: of order, augmentation, dropout and latent noise. Step t draws from (seed, t) alone,
-            so a resumed run
-            repeats the numbers of one that was never stopped.
+            so a resumed run repeats the numbers of one that was never stopped.
         device: None takes a GPU where there is one.
         ema: decay of the averaged weights, reached gradually.
         checkpoint: file to write every `checkpoint_every` steps and at the end.
@@ -138,7 +138,7 @@ def fit(
     Raises:
         NonFiniteLoss: with the step; the checkpoint on disk is older and intact.
         CheckpointError: a checkpoint of another model, or of a run with another seed or batch size.
-        RuntimeError: a GPU was asked for and there is none.
+        RuntimeError: a GPU was asked for and there is none; processes that read other checkpoints.
         ValueError: a batch that the processes cannot share equally.
     """
     place = pick_device(device)

@@ -95,10 +95,10 @@ class ShareOfNoise(TorchFunctionMode):
         NotImplementedError: noise of another kind; with one seed all would draw the same.
     """
 
-    SIZED = (torch.randn, torch.rand)
-    LIKE = (torch.randn_like, torch.rand_like)
-    DROPOUT = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
-    OTHER = (
+    _SIZED = (torch.randn, torch.rand)
+    _LIKE = (torch.randn_like, torch.rand_like)
+    _DROPOUT = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
+    _OTHER = (
         torch.bernoulli, torch.normal, torch.poisson, torch.multinomial, torch.randint,
         torch.randint_like, torch.randperm, F.alpha_dropout, F.rrelu, Tensor.bernoulli,
         Tensor.bernoulli_, Tensor.exponential_, Tensor.multinomial, Tensor.normal_,
@@ -113,16 +113,16 @@ class ShareOfNoise(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in self.SIZED:
+        if func in self._SIZED:
             size = args if isinstance(args[0], int) else args[0]
             return func(self._whole(size), **kwargs)[self.rows]
-        if func in self.LIKE:
+        if func in self._LIKE:
             x = args[0]
             return func(x.new_empty(self._whole(x.shape)), **kwargs)[self.rows]
-        if func in self.DROPOUT:
+        if func in self._DROPOUT:
             x, *others = args
             return x * func(x.new_ones(self._whole(x.shape)), *others, **kwargs)[self.rows]
-        if func in self.OTHER:
+        if func in self._OTHER:
             raise NotImplementedError(
                 f"{func.__name__}: several processes share the noise of randn, rand and dropout; "
                 "draw with these, or train with one process"
@@ -167,8 +167,7 @@ class SharedBatchNorm(_BatchNorm):
         mean = _MeanOverProcesses.apply(wide.mean(axes, keepdim=True))  # 1 C 1 1
         centred = wide - mean
         variance = _MeanOverProcesses.apply(centred.square().mean(axes, keepdim=True))
-        if self.running_mean is not None:
-            self._follow(mean.flatten(), variance.flatten(), x.numel() // x.shape[1])
+        self._follow(mean.flatten(), variance.flatten(), x.numel() // x.shape[1])
         y = centred * torch.rsqrt(variance + self.eps)
         if self.affine:
             y = y * self.weight.view_as(mean) + self.bias.view_as(mean)
@@ -176,8 +175,11 @@ class SharedBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, share: int) -> None:
-        """Moves the running statistics; their variance is the unbiased one."""
-        self.num_batches_tracked += 1
+        """Moves the running statistics, if it keeps any; their variance is the unbiased one."""
+        if self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
         count = share * dist.get_world_size()
         step = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, step)
@@ -194,7 +196,7 @@ class _MeanOverProcesses(torch.autograd.Function):
         return _mean_over_processes(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _mean_over_processes(gradient)
 
 

@@ -162,7 +162,7 @@ def as_a_rank(folder: Path) -> None:
     said["apart"] = message(run, "elbo", apart, STEPS, True)
     said["uneven"] = message(run, "elbo", None, 2, False, 7)
     (folder / f"said-{rank}.json").write_text(json.dumps(said))
-    train = "train classifier-faces --profile smoke --steps 2 --device cpu --out"
+    train = "train classifier-faces --profile smoke --steps 2 --batch-size 16 --device cpu --out"
     assert main([*train.split(), str(folder / "out")]) == 0
     PartialState().destroy_process_group()
 
@@ -247,7 +247,8 @@ def test_only_the_first_writes_and_prints(two):
     assert "classifier-faces.json: 2 steps" in (two / "printed-0.txt").read_text()
     assert "step/s" in (two / "errors-0.txt").read_text()
     assert "it/s" not in (two / "errors-1.txt").read_text()
-    assert (two / "out" / "classifier-faces.safetensors").exists()
+    card = json.loads((two / "out" / "classifier-faces.json").read_text())
+    assert (two / "out" / card["weights"]).exists() and card["recipe"]["batch_size"] == 16
 
 
 def test_what_was_drawn_once_for_both_is_gone(two):
