@@ -89,11 +89,12 @@ def _train(options: argparse.Namespace) -> None:
         resume=options.resume,
         progress=progress,
     )
-    if not state.is_main_process:
-        return
-    card = write_release(out, recipe, data, fitted)
-    rate = fitted.history.images / max(fitted.history.seconds, 1e-9)
-    print(f"{card}: {recipe.steps} steps in {fitted.history.seconds:.0f} s ({rate:.0f} images/s)")
+    if state.is_main_process:
+        card = write_release(out, recipe, data, fitted)
+        seconds, images = fitted.history.seconds, fitted.history.images
+        rate = images / max(seconds, 1e-9)
+        print(f"{card}: {recipe.steps} steps in {seconds:.0f} s ({rate:.0f} images/s)")
+    state.destroy_process_group()
 
 
 def _add_sample(commands: argparse._SubParsersAction) -> None:

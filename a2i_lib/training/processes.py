@@ -219,11 +219,13 @@ def load_once(load: Callable[[], AttributeImages], state: PartialState) -> Attri
     name = f"a2i-{secrets.token_hex(8)}"
     root = Path(tempfile.gettempdir()) / broadcast_object_list([name])[0]  # the first one's name
     folder = root / "data"
-    if state.is_local_main_process:
-        load().save(folder)
-    state.wait_for_everyone()
-    data = AttributeImages.load(folder)
-    state.wait_for_everyone()
-    if state.is_local_main_process:
-        shutil.rmtree(root)
+    try:
+        if state.is_local_main_process:
+            load().save(folder)
+        state.wait_for_everyone()
+        data = AttributeImages.load(folder)
+        state.wait_for_everyone()
+    finally:
+        if state.is_local_main_process:
+            shutil.rmtree(root, ignore_errors=True)
     return data
