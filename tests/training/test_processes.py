@@ -33,6 +33,7 @@ from a2i_lib.training.updates import (
     Game,
     LayeredElboUpdate,
     LearnedElboUpdate,
+    WeightedUpdate,
 )
 
 STEPS, BATCH = 10, 8
@@ -84,6 +85,10 @@ def layered():
     return LayeredElboUpdate(DisCVAE(2, 2, 2, width=0.06, size=16), sigma=0.2, adam=Adam(1e-3))
 
 
+def weighted():
+    return WeightedUpdate(CVAE(2, latent=4, width=0.125, size=16), beta=0.5, adam=Adam(1e-3))
+
+
 def learned():
     return LearnedElboUpdate(CMMA(2, latent=4, width=0.03, size=32, min_std=0.2), adam=Adam(1e-4))
 
@@ -116,6 +121,7 @@ CASES = {
     "normalised": (normalised, 16),
     "predictor": (predictor, 16),
     "layered": (layered, 16),
+    "weighted": (weighted, 16),
     "learned": (learned, 32),
     "game": (game, 32),
     "stopped": (stopped, 16),
