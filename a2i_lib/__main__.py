@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from a2i_lib import __version__
@@ -52,6 +53,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     parser.add_argument(
+        "--batch-size", type=int, help="instead of the recipe's; several processes share it"
+    )
+    parser.add_argument(
         "--device", help="cpu, cuda, cuda:1, mps; default: a GPU where there is one"
     )
     parser.add_argument("--data", type=Path, default=Path("datasets"), help="root of prepared data")
@@ -69,20 +73,23 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from a2i_lib.cards import write_release
-    from a2i_lib.recipes import get_recipe
+    from a2i_lib.recipes import Drawn, get_recipe
     from a2i_lib.training.precision import pick_device
+    from a2i_lib.training.processes import join, load_once
 
-    changes = {k: getattr(options, k) for k in ("steps", "seed") if getattr(options, k) is not None}
+    wanted = {name: getattr(options, name) for name in ("steps", "seed", "batch_size")}
+    changes = {name: value for name, value in wanted.items() if value is not None}
     recipe = get_recipe(options.recipe, options.profile, **changes)
     if options.dataset:
         recipe = recipe.on(options.dataset)
-    pick_device(options.device)  # before any work
+    state = join(pick_device(options.device))  # before any work
     out = options.out or Path("runs") / f"{recipe.name}-{recipe.profile}"
     checkpoint = out / "state.safetensors"
     if checkpoint.exists() and not options.resume:
         raise ValueError(f"{checkpoint} exists: add --resume to go on, or choose another --out")
-    progress = not options.no_progress
-    data = recipe.load_data(options.data, progress)
+    progress = not options.no_progress and state.is_main_process
+    load = partial(recipe.load_data, options.data, progress)
+    data = load_once(load, state) if isinstance(recipe.data, Drawn) else load()
     fitted = recipe.train(
         data,
         device=options.device,
@@ -90,9 +97,12 @@ def _train(options: argparse.Namespace) -> None:
         resume=options.resume,
         progress=progress,
     )
-    card = write_release(out, recipe, data, fitted)
-    rate = fitted.history.images / max(fitted.history.seconds, 1e-9)
-    print(f"{card}: {recipe.steps} steps in {fitted.history.seconds:.0f} s ({rate:.0f} images/s)")
+    if state.is_main_process:
+        card = write_release(out, recipe, data, fitted)
+        seconds, images = fitted.history.seconds, fitted.history.images
+        rate = images / max(seconds, 1e-9)
+        print(f"{card}: {recipe.steps} steps in {seconds:.0f} s ({rate:.0f} images/s)")
+    state.destroy_process_group()
 
 
 def _add_sample(commands: argparse._SubParsersAction) -> None:

@@ -21,7 +21,7 @@ A mask goes wherever its image goes: the same flip, the same crop, the same rota
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,9 @@ class Draw:
     rotation: Tensor  # B  uniform in [-1, 1]
     crop: Tensor  # B 2    uniform in [0, 1): x and y of the crop's corner
     soften: Tensor  # B    uniform in [0, 1]
+
+    def __getitem__(self, rows: slice) -> Draw:
+        return Draw(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 @dataclass(frozen=True)

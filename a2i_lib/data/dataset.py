@@ -16,11 +16,13 @@ half-written one is never found there.
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +35,7 @@ from tqdm.auto import tqdm
 
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.augment import Augment
+from a2i_lib.memory import read_ahead
 
 if TYPE_CHECKING:
     from a2i_lib.worlds import World
@@ -175,6 +178,7 @@ class AttributeImages:
         infinite: bool = False,
         start: int = 0,
         resident: bool | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[Batch]:
         """Cuts a split into batches, on the device.
 
@@ -192,6 +196,8 @@ class AttributeImages:
             start: number of batches to skip; costs nothing.
             resident: keep all images on the device; None: when they take less than half of its
                 free memory. Otherwise each batch goes there from pinned memory.
+            share: (r, n) gives every n-th image of each batch, from the r-th on: what process r of
+                n trains on. Together the n shares are the batches of (0, 1), image for image.
 
         Raises:
             DataError: an unknown or empty split.
@@ -206,7 +212,7 @@ class AttributeImages:
         if resident is None:
             resident = self._fits(device)
         arrays = self._arrays(device if resident else torch.device("cpu"))
-        return self._cut(arrays, rows, order, device, seed, augment, start)
+        return self._cut(arrays, rows, order, device, seed, augment, start, share)
 
     def _cut(
         self,
@@ -217,10 +223,13 @@ class AttributeImages:
         seed: int,
         augment: Augment | None,
         start: int,
+        share: tuple[int, int],
     ) -> Iterator[Batch]:
         images, attributes, masks = arrays
-        for number, positions in enumerate(order, start):
-            chosen = rows[positions].to(images.device)
+        own = slice(share[0], None, share[1])
+        wanted = ((len(positions), rows[positions[own]]) for positions in order)
+        for number, (size, chosen) in enumerate(_announced(wanted, images, masks), start):
+            chosen = chosen.to(images.device)
             x = _send(images.index_select(0, chosen), device)  # B H W 3
             x = x.float().mul_(1 / 255).permute(0, 3, 1, 2)  # B 3 H W, channels-last
             y = _send(attributes.index_select(0, chosen), device)  # B K
@@ -228,7 +237,8 @@ class AttributeImages:
             if masks is not None:
                 mask = _send(masks.index_select(0, chosen), device).float().mul_(1 / 255)  # B 1 H W
             if augment is not None:
-                x, mask = augment(x, mask, _generator(seed, "augment", number))
+                draw = augment.draw(size, _generator(seed, "augment", number))
+                x, mask = augment.apply(x, mask, draw[own])
             yield Batch(x, y, mask)
 
     def _arrays(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -390,6 +400,22 @@ def _order(
         queue = queue[batch_size:]
 
 
+def _announced(
+    batches: Iterator[tuple[int, Tensor]], *arrays: Tensor | None
+) -> Iterator[tuple[int, Tensor]]:
+    """The same batches, each its size and its rows; the system hears of them one batch before."""
+    here = [array for array in arrays if array is not None and array.device.type == "cpu"]
+    before = None
+    for batch in batches:
+        for array in here:
+            read_ahead(array, batch[1])
+        if before is not None:
+            yield before
+        before = batch
+    if before is not None:
+        yield before
+
+
 def _generator(seed: int, purpose: str, index: int) -> torch.Generator:
     """A CPU generator that depends on its three arguments and on nothing that happened before."""
     key = hashlib.sha256(f"{seed} {purpose} {index}".encode()).digest()
@@ -520,8 +546,8 @@ def _check_file(path: Path, record: dict[str, Any], verify: bool) -> None:
 
 
 def _read_array(path: Path, record: dict[str, Any], mmap: bool) -> Tensor:
-    try:  # "c": private to this process, so that nothing can write into the file
-        array = np.load(path, mmap_mode="c" if mmap else None, allow_pickle=False)
+    try:
+        array = _mapped(path) if mmap else np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DataError(f"{path} is not a .npy file: {error}") from None
     if list(array.shape) != record["shape"] or str(array.dtype) != record["dtype"]:
@@ -529,4 +555,21 @@ def _read_array(path: Path, record: dict[str, Any], mmap: bool) -> Tensor:
             f"{path}: {array.dtype} of shape {list(array.shape)}, "
             f"dataset.json says {record['dtype']} of shape {record['shape']}"
         )
-    return torch.from_numpy(array)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """A `.npy` file, read where and when it is looked at; nothing can write into it.
+
+    Usually as a copy of this process's own, of which the system takes pages as they are written
+    to. It promises no such copy of more than it has memory for: then the array is read-only, and
+    the system ends a process that writes into it.
+    """
+    try:
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,7 +1,8 @@
 """One loop for every model of the book. Read it top to bottom.
 
 `fit` moves batches, calls an update, keeps an average of the weights, logs without making the
-device wait, writes checkpoints and resumes from them to the very same numbers.
+device wait, writes checkpoints and resumes from them to the very same numbers. Several processes
+share each batch and train as one would (`a2i_lib.training.processes`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from a2i_lib.data.augment import Augment
-from a2i_lib.data.dataset import AttributeImages, Batch
+from a2i_lib.data.dataset import AttributeImages
 from a2i_lib.memory import keep_freed_memory
 from a2i_lib.training.checkpoint import (
     CheckpointError,
@@ -32,6 +32,13 @@ from a2i_lib.training.checkpoint import (
     write_tensors,
 )
 from a2i_lib.training.precision import describe_machine, pick_device, pick_precision
+from a2i_lib.training.processes import (
+    open_accelerator,
+    require_equal_shares,
+    require_same_step,
+    share_norms,
+    shared_noise,
+)
 from a2i_lib.training.updates import Update
 
 
@@ -119,10 +126,9 @@ def fit(
         update: networks, optimisers and one step (`a2i_lib.training.updates`).
         data: the training split is used.
         steps: in all, counted from the beginning also when resuming.
-        batch_size: images a step, over all processes.
+        batch_size: images a step, over all processes, which share them equally.
         seed: of order, augmentation, dropout and latent noise. Step t draws from (seed, t) alone,
-            so a resumed run
-            repeats the numbers of one that was never stopped.
+            so a resumed run repeats the numbers of one that was never stopped.
         device: None takes a GPU where there is one.
         ema: decay of the averaged weights, reached gradually.
         checkpoint: file to write every `checkpoint_every` steps and at the end.
@@ -133,19 +139,23 @@ def fit(
         NonFiniteLoss: with the step; the checkpoint on disk is older and intact.
         CheckpointError: a checkpoint of another model, or of a run with another seed or batch size.
         DataError: the update learns from masks, and images have none; names the first rows.
-        RuntimeError: a GPU was asked for and there is none.
+        RuntimeError: a GPU was asked for and there is none; processes that read other checkpoints.
+        ValueError: a batch that the processes cannot share equally.
     """
     if update.needs_masks:
         data.require_masks()
     place = pick_device(device)
     keep_freed_memory()
     precision = precision or pick_precision(place)
-    accelerator = _accelerator(place, precision)
+    accelerator = open_accelerator(place, precision)
     place = accelerator.device
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    require_equal_shares(batch_size, processes)
     schedule = schedule or Schedule()
 
     for module in update.modules.values():
         module.to(place).to(memory_format=torch.channels_last).train()
+        share_norms(module, accelerator)
     averages = {name: _average(m, ema) for name, m in update.modules.items()}
     update.prepare(accelerator)
     base_rates = {n: [g["lr"] for g in o.param_groups] for n, o in update.optimizers.items()}
@@ -160,42 +170,55 @@ def fit(
     start, sums = 0, dict[str, Tensor]()
     if resume and checkpoint is not None and checkpoint.exists():
         start, sums = _restore(checkpoint, update, averages, history, run, accelerator)
+    require_same_step(start, accelerator)
 
     batches = data.batches(
-        "train", batch_size, place, seed=seed, augment=augment, infinite=True, start=start
+        "train",
+        batch_size,
+        place,
+        seed=seed,
+        augment=augment,
+        infinite=True,
+        start=start,
+        share=(rank, processes),
     )
     begun, spent = time.perf_counter(), history.seconds
     devices = [place] if place.type == "cuda" else []
     with (
         torch.random.fork_rng(devices),
-        tqdm(total=steps, initial=start, disable=not progress, unit="step") as bar,
+        tqdm(total=steps, initial=start, disable=not progress or rank > 0, unit="step") as bar,
     ):
         for step in range(start, steps):
-            torch.manual_seed(_step_seed(seed, step) + accelerator.process_index)
+            torch.manual_seed(_step_seed(seed, step))
             for name, optimizer in update.optimizers.items():
                 for group, rate in zip(optimizer.param_groups, base_rates[name], strict=True):
                     group["lr"] = rate * schedule.factor(step, steps)
 
-            batch = _share(next(batches), accelerator)
-            logs = update.step(batch, accelerator)
+            batch = next(batches)  # this process's share of it
+            with shared_noise(accelerator):
+                logs = update.step(batch, accelerator)
             for name, module in update.modules.items():
                 averages[name].update_parameters(module)
 
             for name, value in logs.items():  # on the device: nothing waits here
                 sums[name] = sums[name] + value if name in sums else value
             done = step + 1
-            if done % log_every == 0 or done == steps:
+            logging = done % log_every == 0 or done == steps
+            storing = checkpoint and (done % checkpoint_every == 0 or done == steps)
+            if logging or storing:
+                sums = accelerator.reduce(sums, "mean")  # over the processes
+            if logging:
                 row = _log(sums, done, done - (history.rows[-1]["step"] if history.rows else 0))
                 sums = {}
                 history.rows.append(row)
                 bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if k != "step"})
-                if on_log is not None:
+                if on_log is not None and rank == 0:
                     on_log(row)
             bar.update()
-            if checkpoint and (done % checkpoint_every == 0 or done == steps):
+            if checkpoint and storing:
                 _require_finite_weights(update, done)
                 history.seconds = spent + time.perf_counter() - begun
-                if accelerator.is_main_process:
+                if rank == 0:
                     _store(checkpoint, update, averages, history, run, done, sums, accelerator)
 
     history.seconds = spent + time.perf_counter() - begun
@@ -205,28 +228,8 @@ def fit(
     return Fitted({name: avg.module.eval() for name, avg in averages.items()}, history)
 
 
-def _accelerator(place: torch.device, precision: str) -> Accelerator:
-    """A fresh one: Accelerate remembers device and precision for the whole process, a notebook may
-    not.
-    """
-    if PartialState().num_processes == 1:
-        AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision=precision, cpu=place.type == "cpu")
-
-
 def _step_seed(seed: int, step: int) -> int:
-    return (
-        seed * 1_000_003 + step * 64
-    ) % 2**62  # 64 processes before two steps could share a seed
-
-
-def _share(batch: Batch, accelerator: Accelerator) -> Batch:
-    """This process's rows of a batch: all of them where there is one process."""
-    n = accelerator.num_processes
-    if n == 1:
-        return batch
-    rows = slice(accelerator.process_index, None, n)
-    return Batch(batch.x[rows], batch.y[rows], None if batch.mask is None else batch.mask[rows])
+    return (seed * 1_000_003 + step * 64) % 2**62  # the released weights are drawn from these
 
 
 def _average(module: nn.Module, decay: float) -> AveragedModel:
