@@ -58,6 +58,7 @@ class Files:
             names = _walk(self.root)
         elif self.root.is_file():
             names = [info.filename for info in self._zip().infolist() if not info.is_dir()]
+            self.__dict__.pop("_opened")[1].close()  # a large directory, read again where needed
         else:
             raise DataError(f"{self.root}: no such folder or file")
         self.names = sorted(set(filter(_is_wanted, names)))
