@@ -446,6 +446,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     **_against_each_other("faces", release_steps=4_000),
     **_against_each_other("birds", release_steps=4_000),
     **_against_each_other("lfw", release_steps=1_500),
+    **_against_each_other("celeba", release_steps=1_500),
     "regressor-lfw": _lfw_regressor(),
     **{
         f"{network}-beta-{name}": _weighted(network, name)

@@ -1,6 +1,7 @@
 """The stored tables: made by the command they name, on the data they name, by today's recipes."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from a2i_lib.attributes import Attribute, AttributeSchema
 from a2i_lib.data.celeba import ATTRIBUTES
 from a2i_lib.data.dataset import AttributeImages
 from a2i_lib.evaluation.completion import TASKS
+from a2i_lib.evaluation.likelihood import dequantise
 from a2i_lib.recipes import BETAS, Recipe, get_recipe
 from a2i_lib.reproduce import INFERENCE, TABLES, WINDOWS
 
@@ -119,6 +121,25 @@ def test_cmmas_bounds(lfw_as_cmma_splits_it):
     cmma, _, cvae = (run["bound"]["nats"] for run in table["runs"])
     assert table["leads"][0]["nats"] == pytest.approx(cmma - cvae, rel=1e-3, abs=0.1)
     assert table["images"] == 16 and table["values"] == 12288
+
+
+def test_cmmas_bits_are_those_of_dequantised_faces(lfw_as_cmma_splits_it, monkeypatch):
+    """Were the faces measured at their levels, no noise would be asked for."""
+    noisy = []
+
+    def watched(x, generator=None):
+        noisy.append(dequantise(x, generator))
+        return noisy[-1]
+
+    monkeypatch.setattr("a2i_lib.reproduce.dequantise", watched)
+    assert main(command("cmma-table2", lfw_as_cmma_splits_it)) == 0
+    table = json.loads((lfw_as_cmma_splits_it / "out" / "cmma-table2.json").read_text())
+    assert len(noisy) == len(table["runs"]) == 3
+    assert all(0 < float((x * 255 - (x * 255).round()).abs().max()) <= 0.5 for x in noisy)
+    for bound in (run["bound"] for run in table["runs"]):
+        at_levels = (math.log(255) - bound["nats"] / table["values"]) / math.log(2)
+        assert bound["bits_per_dimension"] == pytest.approx(at_levels, abs=0.05)
+        assert bound["bits_per_dimension"] != pytest.approx(at_levels, abs=1e-9)
 
 
 def test_cmmas_windows(lfw_as_cmma_splits_it, monkeypatch):

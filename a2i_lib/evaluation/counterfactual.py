@@ -31,6 +31,7 @@ class Counterfactual:
         x_true, y_true, mask_true: after. An attribute that excludes others turns them off.
         asked: (K,) bool, True for the attributes that were asked to change.
         before, after: the factors that these pictures are drawn from.
+        subjects: (N,) int, which of the given subjects these are.
     """
 
     x: Tensor
@@ -42,6 +43,7 @@ class Counterfactual:
     asked: Tensor
     before: Factors
     after: Factors
+    subjects: Tensor
 
     @property
     def background(self) -> Tensor:
@@ -95,8 +97,9 @@ def counterfactual(
     drawn, redrawn = world.render(before, size), world.render(after, size)
     labels = world.labels(before)
     return Counterfactual(
-        drawn.x, labels, drawn.mask, redrawn.x, y_true, redrawn.mask, asked, before, after
-    )
+        drawn.x, labels, drawn.mask, redrawn.x, y_true, redrawn.mask, asked, before, after,
+        lacking.nonzero()[:, 0],
+    )  # fmt: skip
 
 
 def add_attribute(world: World, factors: Factors, attribute: str, size: int = 64) -> Counterfactual:
@@ -119,12 +122,15 @@ class EditScore:
         logit: by how much the judge's logits of the attributes asked for moved the way asked, from
             those of the input; their mean, in nats. None without a judge.
         others: mean absolute movement of its logits of those attributes that should have stayed.
+        subjects: whose edit it is. Several edits of one subject have much in common, and count as
+            one where standard errors are asked for. None: all are different subjects.
     """
 
     inside: Tensor
     outside: Tensor
     logit: Tensor | None = None
     others: Tensor | None = None
+    subjects: Tensor | None = None
 
     @property
     def row(self) -> dict[str, float]:
@@ -133,22 +139,22 @@ class EditScore:
         for name in ("inside", "outside", "logit", "others"):
             values = getattr(self, name)
             if values is not None:
-                row[name], row[f"{name}_se"] = mean_and_error(values)
+                row[name], row[f"{name}_se"] = mean_and_error(values, self.subjects)
         return row
 
     @staticmethod
     def cat(parts: Iterable[EditScore]) -> EditScore:
-        """The scores of several attributes or batches, one after another."""
+        """The scores of several attributes or batches of the same subjects, one after another.
+
+        What not all parts have is left out.
+        """
         parts = list(parts)
-        inside, outside = (
-            torch.cat([p.inside for p in parts]),
-            torch.cat([p.outside for p in parts]),
-        )
-        logits = [p.logit for p in parts if p.logit is not None]
-        others = [p.others for p in parts if p.others is not None]
-        if not logits:
-            return EditScore(inside, outside)
-        return EditScore(inside, outside, torch.cat(logits), torch.cat(others))
+        columns = {}
+        for name in ("inside", "outside", "logit", "others", "subjects"):
+            known = [v for p in parts if (v := getattr(p, name)) is not None]
+            if len(known) == len(parts):
+                columns[name] = torch.cat(known)
+        return EditScore(**columns)
 
 
 def score_edit(x_new: Tensor, change: Counterfactual, judge: nn.Module | None = None) -> EditScore:
@@ -156,11 +162,12 @@ def score_edit(x_new: Tensor, change: Counterfactual, judge: nn.Module | None = 
     gap, touched = x_new - change.x_true, change.touched
     inside, outside = mean_where(gap, touched), mean_where(gap, ~touched)
     if judge is None:
-        return EditScore(inside, outside)
+        return EditScore(inside, outside, subjects=change.subjects)
     moved = predict(judge, x_new) - predict(judge, change.x)
     logit = (moved * (change.y_true - change.y).sign())[:, change.asked].mean(1)
     stays = (change.y_true == change.y).float()
-    return EditScore(inside, outside, logit, (moved.abs() * stays).sum(1) / stays.sum(1))
+    others = (moved.abs() * stays).sum(1) / stays.sum(1)
+    return EditScore(inside, outside, logit, others, change.subjects)
 
 
 @torch.no_grad()
@@ -198,7 +205,7 @@ def accomplished(score: EditScore, nothing: EditScore) -> tuple[float, float]:
 
     1 - (error inside) / (error inside of doing nothing), a ratio of means over subjects: 1 is
     perfect, 0 no better than doing nothing, below 0 worse. The error is that of a ratio estimate,
-    to first order.
+    to first order, edits of one subject taken together.
 
     Args:
         nothing: the same subjects' "copied".
@@ -206,21 +213,36 @@ def accomplished(score: EditScore, nothing: EditScore) -> tuple[float, float]:
     known = ~nothing.inside.isnan()
     left, whole = score.inside[known], nothing.inside[known]
     ratio = left.mean() / whole.mean()
-    error = _error_of_mean(left - ratio * whole) / whole.mean()
+    subjects = None if nothing.subjects is None else nothing.subjects[known]
+    error = _error_of_mean(left - ratio * whole, subjects) / whole.mean()
     return float(1 - ratio), float(error)
 
 
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Mean and standard error of (N,) values, those that are NaN left out."""
-    known = values[~values.isnan()]
-    return float(known.mean()), float(_error_of_mean(known))
+def mean_and_error(values: Tensor, subjects: Tensor | None = None) -> tuple[float, float]:
+    """Mean and standard error of (N,) values, those that are NaN left out.
+
+    Args:
+        subjects: (N,) int, whose values they are; default: each another's.
+    """
+    known = ~values.isnan()
+    whose = None if subjects is None else subjects[known]
+    return float(values[known].mean()), float(_error_of_mean(values[known], whose))
 
 
-def _error_of_mean(values: Tensor) -> Tensor:
-    """Standard error of the mean of (N,) values; NaN for fewer than two."""
-    if len(values) < 2:
+def _error_of_mean(values: Tensor, subjects: Tensor | None = None) -> Tensor:
+    """Standard error of the mean of (N,) values; NaN for fewer than two subjects.
+
+    Only subjects are drawn independently, so deviations are added up within each before they are
+    squared. With one value each that is the usual deviation / sqrt(N).
+    """
+    strays = values - values.mean()
+    if subjects is not None:
+        each, rows = subjects.unique(return_inverse=True)
+        strays = strays.new_zeros(len(each)).index_add(0, rows, strays)
+    groups = len(strays)
+    if groups < 2:
         return values.new_full((), torch.nan)
-    return values.std() / len(values) ** 0.5
+    return (groups / (groups - 1) * strays.square().sum()).sqrt() / len(values)
 
 
 def mean_where(change: Tensor, where: Tensor) -> Tensor:

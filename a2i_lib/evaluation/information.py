@@ -1,24 +1,32 @@
-"""What z knows of y: how many nats of each attribute a simple reader finds in a latent."""
+"""What z knows of y: how many nats of each attribute a simple reader finds in a latent, and, where
+the densities are known, how much there is."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from a2i_lib.gaussians import DiagonalGaussian
 
-def readable_information(z: Tensor, y: Tensor, penalty: float = 1.0) -> Tensor:
+
+def readable_information(
+    z: Tensor, y: Tensor, penalty: float = 1.0, *, clamp: bool = True
+) -> Tensor:
     """A lower bound of the mutual information I(y_k; z) for each binary attribute, (K,) nats.
 
     I(y_k; z) = H(y_k) - H(y_k | z) >= H(y_k) + E[log r(y_k | z)] for every reader r (Barber &
     Agakov 2003). Here r is a logistic regression, fitted on the first half of the rows and
-    measured on the second, so that what it has learned by heart does not count. At most log 2;
-    0 where the reader does worse than the base rate.
+    measured on the second, so that what it has learned by heart does not count. At most log 2.
 
     Args:
         z: latents (N, Z), in an order that does not matter.
         y: attributes (N, K), -1/+1.
         penalty: L2 on the reader's weights, for z of unit variance, in nats for all its rows.
+        clamp: give 0 where the reader does worse than the base rate. Not for sums and means over
+            attributes: chance finds that are kept while chance losses are cut would add up.
 
     Raises:
         ValueError: fewer than four rows.
@@ -33,7 +41,22 @@ def readable_information(z: Tensor, y: Tensor, penalty: float = 1.0) -> Tensor:
     rows = F.binary_cross_entropy_with_logits(known[half:] @ weight, shown[half:], reduction="none")
     rate = shown[half:].mean(0)
     entropy = -(torch.xlogy(rate, rate) + torch.xlogy(1 - rate, 1 - rate))
-    return (entropy - rows.mean(0)).clamp(min=0).to(z.dtype)
+    found = (entropy - rows.mean(0)).to(z.dtype)
+    return found.clamp(min=0) if clamp else found
+
+
+@torch.no_grad()
+def information(q: DiagonalGaussian, generator: torch.Generator | None = None) -> Tensor:
+    """log q_i(z_i) - log (1/N) sum_j q_j(z_i) with one z_i ~ q_i for each of N rows, in nats, (N,).
+
+    Its mean is an unbiased estimate of what z tells of the row that it was drawn for, and at most
+    log N. With q_i = p(z | y_i) and rows y_i ~ p(y) it bounds I(y; z) from below, on average: the
+    rows are a sample of p(y), and the mixture over them resembles q_i more than the true one does
+    (Poole et al. 2019). No reader is fitted.
+    """
+    z = q.rsample(generator)
+    each = torch.stack([q[j : j + 1].log_prob(z) for j in range(len(z))], 1)  # N, N
+    return q.log_prob(z) - each.logsumexp(1) + math.log(len(z))
 
 
 def _fit_reader(known: Tensor, shown: Tensor, penalty: float) -> Tensor:

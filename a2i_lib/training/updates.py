@@ -221,7 +221,7 @@ class Game:
         mismatch: weight of real images with another's attributes among what is not real; 0 leaves
             them out (`discriminator_loss`).
         skip_above: the discriminator misses its step in every batch of which it already answers a
-            larger share right than this; None: it never does.
+            larger share right than this, mismatched pairs not counted; None: it never does.
         adam: its optimiser's settings.
 
     Raises:

@@ -1,5 +1,5 @@
-"""The dial of chapters 04 and 07: a slider along beta, or along the number of tries, and switches
-for what to look at.
+"""The dial of several chapters: a slider along beta, the number of tries, the noise or the strength
+of an edit, and switches for what to look at.
 
 Every strip is drawn beforehand and linked in the browser, so the page needs no Python.
 """

@@ -204,6 +204,39 @@ def test_the_error_of_a_share_is_the_bootstraps():
     assert error == pytest.approx(float(again.std()), rel=0.1)
 
 
+def test_many_edits_of_one_subject_are_worth_one():
+    """Asked twice, everybody answers the same: the errors must not shrink."""
+    generator = torch.Generator().manual_seed(1)
+    left, whole = torch.rand(2, 50, generator=generator) + 0.5
+    who = torch.arange(50)
+    once, idle = EditScore(left, left, subjects=who), EditScore(whole, whole, subjects=who)
+    twice, idle_twice = EditScore.cat([once, once]), EditScore.cat([idle, idle])
+    assert accomplished(twice, idle_twice) == pytest.approx(accomplished(once, idle), rel=1e-5)
+    assert twice.row["inside_se"] == pytest.approx(once.row["inside_se"], rel=1e-5)
+    assert once.row["inside_se"] == pytest.approx(float(left.std()) / 50**0.5, rel=1e-5)
+    strangers = EditScore(left.repeat(2), left.repeat(2))
+    assert strangers.row["inside_se"] < 0.75 * once.row["inside_se"]
+
+
+def test_the_error_of_edits_is_a_bootstraps_over_subjects():
+    generator = torch.Generator().manual_seed(2)
+    who = torch.arange(60).repeat_interleave(4)
+    values = torch.randn(60, generator=generator)[who] + torch.randn(240, generator=generator)
+    _, error = mean_and_error(values, who)
+    rows = torch.randint(60, (3000, 60), generator=generator)
+    again = values.view(60, 4)[rows].mean((1, 2))
+    assert error == pytest.approx(float(again.std()), rel=0.1)
+
+
+def test_a_score_knows_whose_it_is(world, people, added):
+    lacking = world.labels(people)[:, world.schema.index("Wearing_Hat")] < 0
+    assert torch.equal(added.subjects, lacking.nonzero()[:, 0])
+    for judge in (None, Reader(len(world.schema))):
+        assert torch.equal(score_edit(added.x, added, judge).subjects, added.subjects)
+    nameless = EditScore(added.x.mean((1, 2, 3)), added.x.mean((1, 2, 3)))
+    assert EditScore.cat([nameless, score_edit(added.x, added)]).subjects is None
+
+
 # ---------------------------------------------------------------- chapter 03's measure
 
 
