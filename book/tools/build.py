@@ -107,6 +107,7 @@ def execute(chapter: Path, folder: Path, profile: str, vary: bool) -> dict:
         kernel_name="python3",
         cwd=BOOK,
         execution_timeout=CELL_SECONDS,
+        progress_bar=sys.stderr.isatty(),
         request_save_on_cell_execute=False,
     )
     record = {
