@@ -329,7 +329,7 @@ def test_a_damaged_working_folder_is_never_believed(tmp_path, damage):
     stopped(out, bad=[9])
     kept = contents(folder)
     journal = kept["journal"]
-    ends = range(0, len(journal), 41) if damage == "cut" else [len(journal) // 2]
+    ends = range(0, len(journal), 83) if damage == "cut" else [len(journal) // 2]
     for end in ends:
         folder.mkdir(exist_ok=True)
         for name, data in kept.items():
@@ -403,8 +403,8 @@ def test_killed_at_any_line(tmp_path, replace):
     generator = np.random.default_rng(int(replace))
     run = {"max_dropped": 0.1, "overwrite": replace}
     total = lines_of(lambda: made(Drawn(24, bad=[9]), tmp_path / "count", **run))
-    last = total - generator.integers(0, 300, 10)  # finishing and renaming, closely
-    moments = [*generator.integers(1, total, 8), *last]
+    last = total - generator.integers(0, 300, 8)  # finishing and renaming, closely
+    moments = [*generator.integers(1, total, 7), *last]
     seen = set()
     for moment in moments:
         if replace:
@@ -538,7 +538,7 @@ def test_many_at_once_and_one_gets_it(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["write", "fsync"])
-@pytest.mark.parametrize("number", [*range(1, 40, 5), *range(44, 60)])
+@pytest.mark.parametrize("number", [*range(1, 40, 8), *range(42, 60, 3)])
 def test_a_full_disk(tmp_path, monkeypatch, what, number):
     """The disk takes half of a write and then no more; when there is room, it goes on."""
     source, out, calls = Drawn(24, bad=[9]), tmp_path / "out", []
