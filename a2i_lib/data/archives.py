@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import re
@@ -82,8 +83,10 @@ def _fill(partial: Path, archive: Path, limit: int, progress: bool) -> None:
         raise
     except (gzip.BadGzipFile, *CLASH) as error:
         raise _damaged(archive, error) from None
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's beginning
+            raise
+        raise _damaged(archive, error) from None
     except Exception as error:  # the formats' readers raise whatever they trip over
         raise _damaged(archive, error) from None
 

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from a2i_lib.data import DataError, archives
@@ -241,6 +241,7 @@ def survives(archive: Path, raw: bytes) -> None:
 
 @QUICK
 @given(changes=CHANGES)
+@example(changes=[(0.9921875, 1)])  # the list of files would begin before the file
 def test_damaged_zip(tmp_path, changes):
     survives(tmp_path / "set.zip", damage(make(tmp_path / "set.zip").read_bytes(), changes))
 
