@@ -53,7 +53,7 @@ lint: $(INSTALLED)  ## Style, formatting and types
 test: lint  ## Everything: style, types, library, notebooks, and the book built in profile smoke
 	@"$(BIN)/python" book/tools/build.py --profile smoke --prepare _build/test/notebooks
 	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --jobs $(JOBS) --out _build/test
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope \
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder \
 	  --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks tests
 
 lock: $(BIN)/uv  ## Resolve requirements.lock afresh from pyproject.toml
