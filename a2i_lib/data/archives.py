@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from tqdm.auto import tqdm
 
 from a2i_lib.data.dataset import DataError
-from a2i_lib.data.download import only_one
+from a2i_lib.data.lock import only_one
 
 MOST_FILES = 1_000_000
 # A path that is a file and a folder in one archive, as the disk reports it.

@@ -19,16 +19,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 from tqdm.auto import tqdm
 
 from a2i_lib.data.dataset import DataError
+from a2i_lib.data.lock import only_one
 
 USER_AGENT = "a2i_lib"
 SILENCE = 30.0  # seconds without a byte after which a server counts as gone
@@ -130,20 +128,6 @@ def fetch(file: RemoteFile, folder: str | Path, progress: bool = True, pause: fl
         os.replace(part, target)
         _note(part).unlink(missing_ok=True)
     return target
-
-
-@contextmanager
-def only_one(target: Path) -> Iterator[None]:
-    """Holds a file or folder to be made against other processes; ends with the process.
-
-    Raises:
-        DownloadError: another one holds it.
-    """
-    try:
-        with filelock.FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
-            yield
-    except filelock.Timeout:
-        raise DownloadError(f"{target}: another process is at it; wait for that to end") from None
 
 
 def what_is_wrong(file: RemoteFile, path: Path) -> str:

@@ -30,7 +30,7 @@ from a2i_lib.data.source import EXAMPLES, Report, Source
 MAX_DROPPED = 0.05  # share of rows, and of pictures, that a reader may lose before it stops
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".ppm", ".bmp", ".gif", ".tif", ".tiff")
 # What zipfile raises over a damaged, encrypted or exotic member
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 HASHED_SPLIT = (
     "the SHA-256 of its name or number, first 8 bytes as a big-endian number, modulo 10: 0 val, 1"
     " test, else train; so it does not depend on what else is in the data"

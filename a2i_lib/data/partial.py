@@ -1,7 +1,6 @@
 """The folder in which `prepare` works, beside the one it makes: what is in it survives a kill.
 
     .NAME.partial/
-        lock            held by the process at work; the system releases it when that process ends
         images.npy      all rows of the source, those of unfinished chunks still zeros
         masks.npy       where there are masks
         journal         which chunks are on the disk, and which of their rows had no picture
@@ -13,16 +12,12 @@ is either to be started afresh, or to be continued, or finished but for two rena
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import json
 import math
 import os
 import shutil
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +25,6 @@ import numpy as np
 
 from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data.dataset import (
-    DataError,
     array_record,
     flush_folder,
     move_into_place,
@@ -44,8 +38,6 @@ BLOCK_BYTES = 4 << 20  # of pixels; a chunk, and what is moved at a time when ro
 OURS = ("images.npy", "masks.npy", "data", "replaced", "journal")
 
 Dropped = list[tuple[int, str]]  # row, why
-_held: set[Path] = set()
-_held_lock = threading.Lock()
 
 
 def partial_folder(out: Path) -> Path:
@@ -53,69 +45,8 @@ def partial_folder(out: Path) -> Path:
     return out.parent / f".{out.name}.partial"
 
 
-@contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Holds the folder, made if need be, against other processes and threads.
-
-    Raises:
-        DataError: another one holds it.
-    """
-    folder = folder.absolute()
-    busy = DataError(f"{folder}: another process is preparing this data set; wait for it to end")
-    with _held_lock:
-        if folder in _held:
-            raise busy
-        _held.add(folder)
-    try:
-        file = _locked(folder, busy)
-        try:
-            yield
-        finally:  # the name goes while the lock is held, and `_locked` looks for that
-            with contextlib.suppress(OSError):
-                (folder / "lock").unlink()
-            file.close()
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # if nothing is in it
-    finally:
-        with _held_lock:
-            _held.discard(folder)
-
-
-def _locked(folder: Path, busy: DataError) -> io.FileIO:
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            file = io.FileIO(folder / "lock", "a")
-        except FileNotFoundError:  # the last holder has just removed the folder
-            continue
-        try:
-            _lock(file.fileno())
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / "lock")):
-                return file
-        except FileNotFoundError:  # the last holder has just removed this file: try the next one
-            pass
-        except OSError as error:
-            file.close()
-            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                raise busy from None
-            raise
-        file.close()
-
-
-def _lock(number: int) -> None:
-    """A lock of this process alone: children do not inherit it, and it dies with the process."""
-    if os.name == "nt":
-        import msvcrt
-
-        getattr(msvcrt, "locking")(number, getattr(msvcrt, "LK_NBLCK"), 1)  # noqa: B009
-    else:
-        import fcntl
-
-        fcntl.lockf(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 class Partial:
-    """The working folder of one data set; the caller holds it by `only_one`.
+    """The working folder of one data set; the caller holds the data set by `only_one`.
 
     Args:
         folder: see the top of this module.
@@ -139,6 +70,7 @@ class Partial:
         self.finished = False
         self._waiting: list[dict[str, Any]] = []  # for the journal, until their rows are on disk
         self._committed = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
         head = {"identity": identity, "chunk": self.chunk}
         lines = _read_journal(folder / "journal")
         if not (lines and lines[0] == head and self._replay(lines[1:])):
@@ -283,6 +215,7 @@ class Partial:
                 os.replace(self.folder / name, data / name)
         move_into_place(data, out, self.folder / "replaced")
         _clear(self.folder)
+        self.folder.rmdir()
 
 
 def _read_journal(path: Path) -> list[dict[str, Any]]:
@@ -305,7 +238,7 @@ def _read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def _clear(folder: Path) -> None:
-    """Removes what is ours, but for the lock; the journal goes last: it speaks of the others."""
+    """Removes what is in it; the journal goes last: it speaks of the others."""
     for name in OURS:
         path = folder / name
         if path.is_dir():

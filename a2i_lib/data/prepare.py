@@ -30,7 +30,8 @@ import torch
 from tqdm.auto import tqdm
 
 from a2i_lib.data.dataset import AttributeImages, DataError, refuse_existing
-from a2i_lib.data.partial import Dropped, Partial, only_one, partial_folder
+from a2i_lib.data.lock import only_one
+from a2i_lib.data.partial import Dropped, Partial, partial_folder
 from a2i_lib.data.pictures import to_pixels
 from a2i_lib.data.source import Report, Source
 
@@ -81,7 +82,7 @@ def prepare(
     report = _readers_part(source)
     identity = _identity(source, report, size)
     folder = partial_folder(out)
-    with only_one(folder), _full_disk_explained(folder):
+    with only_one(out), _full_disk_explained(folder):
         refuse_existing(out, overwrite)  # again: another process may just have made it
         partial = Partial(folder, identity, len(source.split), size, source.has_masks)
         try:

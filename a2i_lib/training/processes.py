@@ -92,7 +92,7 @@ class ShareOfNoise(TorchFunctionMode):
     seed then have between them just what one process draws.
 
     Raises:
-        NotImplementedError: noise of another kind; with one seed all would draw the same.
+        RuntimeError: noise of another kind; with one seed all would draw the same.
     """
 
     _SIZED = (torch.randn, torch.rand)
@@ -123,7 +123,7 @@ class ShareOfNoise(TorchFunctionMode):
             x, *others = args
             return x * func(x.new_ones(self._whole(x.shape)), *others, **kwargs)[self.rows]
         if func in self._OTHER:
-            raise NotImplementedError(
+            raise RuntimeError(
                 f"{func.__name__}: several processes share the noise of randn, rand and dropout; "
                 "draw with these, or train with one process"
             )

@@ -1,9 +1,11 @@
 """A server on this machine that misbehaves as it is told."""
 
+import contextlib
 import http.server
 import re
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -73,7 +75,8 @@ class Server:
             time.sleep(reply.slow)
 
 
-def start() -> tuple[Server, http.server.ThreadingHTTPServer]:
+@contextlib.contextmanager
+def serving() -> Iterator[Server]:
     server = Server()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -89,4 +92,8 @@ def start() -> tuple[Server, http.server.ThreadingHTTPServer]:
     opened = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.address = f"http://127.0.0.1:{opened.server_port}"
     threading.Thread(target=opened.serve_forever, args=(0.02,), daemon=True).start()
-    return server, opened
+    try:
+        yield server
+    finally:
+        opened.shutdown()
+        opened.server_close()

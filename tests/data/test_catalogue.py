@@ -9,9 +9,8 @@ import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
-import loopback
 import pytest
-from loopback import Reply
+from loopback import Reply, serving
 
 from a2i_lib.data import DataError
 from a2i_lib.data.catalogue import CATALOGUE, Collection, download, find, missing, need, plan
@@ -58,10 +57,8 @@ def test_the_table_can_be_used():
 
 @pytest.fixture
 def server():
-    server, opened = loopback.start()
-    yield server
-    opened.shutdown()
-    opened.server_close()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

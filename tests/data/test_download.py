@@ -10,12 +10,12 @@ import shutil
 import signal
 import time
 
-import loopback
 import pytest
-from loopback import Reply
+from loopback import Reply, serving
 
 from a2i_lib.data import DataError, download
-from a2i_lib.data.download import DownloadError, RemoteFile, only_one
+from a2i_lib.data.download import DownloadError, RemoteFile
+from a2i_lib.data.lock import only_one
 
 BODY = random.Random(0).randbytes(3 * 2**20)
 OTHER = random.Random(1).randbytes(len(BODY))
@@ -33,10 +33,8 @@ VIRUS = (
 
 @pytest.fixture(scope="module")
 def running():
-    server, opened = loopback.start()
-    yield server
-    opened.shutdown()
-    opened.server_close()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
@@ -276,7 +274,7 @@ def test_killed_again_and_again(server, tmp_path):
             assert child.is_alive() and time.monotonic() < deadline
             time.sleep(0.001)
         if k == 0:
-            with pytest.raises(DownloadError, match="another process"):
+            with pytest.raises(DataError, match="another process"):
                 fetch(file, tmp_path)
         os.kill(child.pid, signal.SIGKILL)
         child.join()
@@ -305,7 +303,7 @@ def test_killed_between_the_last_byte_and_the_name(server, tmp_path):
 
 def test_one_at_a_time(tmp_path):
     with only_one(tmp_path / "x.bin"):
-        with pytest.raises(DownloadError, match="another process is at it"):
+        with pytest.raises(DataError, match="another process is at work on it"):
             fetch(file_at("http://127.0.0.1:9/x"), tmp_path)
 
 

@@ -26,7 +26,8 @@ from sources import Drawn, in_memory
 
 from a2i_lib.data import AttributeImages, DataError, dataset, partial
 from a2i_lib.data import prepare as prepare_module
-from a2i_lib.data.partial import only_one, partial_folder
+from a2i_lib.data.lock import only_one
+from a2i_lib.data.partial import partial_folder
 from a2i_lib.data.prepare import prepare
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forks")
@@ -48,6 +49,10 @@ def made(source, out, size=SIZE, workers=1, **options):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def wanted(source, tmp_path, size=SIZE):
@@ -131,7 +136,7 @@ def test_the_files_are_those_made_in_memory(tmp_path, workers, options):
     lost = len(source.bad) + len(source.gone)
     assert len(data) == N - lost == source.report.kept
     assert data.provenance == source.provenance | {"report": source.report.to_dict()}
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "wanted"]
+    assert names(tmp_path) == ["out", "wanted"]
 
 
 def test_the_number_of_workers_does_not_show(tmp_path):
@@ -163,10 +168,9 @@ def test_the_header_is_the_one_that_save_writes(tmp_path):
 def test_chunks_are_as_large_as_they_may_be(tmp_path, monkeypatch):
     monkeypatch.undo()
     for size, rows in ((8, 256), (64, 256), (256, 16), (2048, 1)):
-        with only_one(tmp_path / f"{size}"):
-            work = partial.Partial(tmp_path / f"{size}", "x", 3, size, True)
-            assert work.chunk == rows
-            work.close()
+        work = partial.Partial(tmp_path / f"{size}", "x", 3, size, True)
+        assert work.chunk == rows
+        work.close()
 
 
 # ---------------------------------------------------------------------- what is refused
@@ -181,7 +185,7 @@ def test_a_folder_that_exists(tmp_path):
     (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
     with pytest.raises(DataError, match="not a data set of this library"):
         made(Drawn(8), tmp_path / "thesis", overwrite=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "thesis"]
+    assert names(tmp_path) == ["out", "thesis"]
 
 
 def broken(**changes):
@@ -420,7 +424,7 @@ def test_killed_at_any_line(tmp_path, replace):
         else:
             made(source, out, **run)
         assert state_of(out, new) == "new"
-        assert {p.name for p in tmp_path.iterdir()} - {".out.partial"} == {"out", "wanted", "count"}
+        assert {*names(tmp_path)} - {".out.partial"} == {"out", "wanted", "count"}
         if not replace:
             shutil.rmtree(out)
     assert seen >= {"old", "new"} if replace else {"absent", "new"}
@@ -504,7 +508,7 @@ def test_a_second_preparation_of_the_same_folder_stops(tmp_path):
     )
     os.read(ready[0], 1)
     before = contents(partial_folder(out))
-    with pytest.raises(DataError, match="another process is preparing this data set"):
+    with pytest.raises(DataError, match="another process is at work on it"):
         made(Drawn(N), out)
     assert contents(partial_folder(out)) == before
     made(Drawn(N), tmp_path / "other")  # another folder is nobody's business
@@ -519,11 +523,10 @@ def test_the_lock_holds_against_this_process_too(tmp_path):
         with pytest.raises(DataError, match="another process"):
             with only_one(tmp_path / "a" / "b"):
                 pass
-        (tmp_path / "a" / "b" / "work").touch()
-    assert os.listdir(tmp_path / "a" / "b") == ["work"]
-    with only_one(tmp_path / "a" / "c"):
+        with only_one(tmp_path / "a" / "c"):
+            pass
+    with only_one(tmp_path / "a" / "b"):
         pass
-    assert os.listdir(tmp_path / "a") == ["b"]
 
 
 def test_many_at_once_and_one_gets_it(tmp_path):
@@ -531,7 +534,7 @@ def test_many_at_once_and_one_gets_it(tmp_path):
     children = [forked(lambda: made(Drawn(16), out)) for _ in range(6)]
     codes = [ended(child) for child in children]
     assert codes.count(0) == 1 and codes.count(1) == 5 and arrays(out) == new
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "wanted"]
+    assert names(tmp_path) == ["out", "wanted"]
 
 
 # ---------------------------------------------------------------------- the disk

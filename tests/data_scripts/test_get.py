@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import layouts
-import loopback
 import pyarrow.parquet
 import pytest
-from loopback import Reply
+from loopback import Reply, serving
 from parquet_files import LFW_NAMES, lfw_columns, write_parquet
 
 from a2i_lib.data import AttributeImages, DataError
@@ -29,16 +28,14 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
 def served(tmp_path, monkeypatch):
     """LFW in the table has one file, on a server of this machine, in the form that the reader of
     Parquet takes; the working folder is empty."""
-    server, opened = loopback.start()
     raw = write_parquet(tmp_path / "lfw.parquet", lfw_columns(), LFW_NAMES).read_bytes()
-    file = RemoteFile("lfw.parquet", (server.put("lfw", Reply(raw)),), about=len(raw))
-    entry = Collection("lfw", "Faces", "http://faces.example/", "research only", (), (file,))
-    monkeypatch.setitem(CATALOGUE, "lfw", entry)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    yield server
-    opened.shutdown()
-    opened.server_close()
+    with serving() as server:
+        file = RemoteFile("lfw.parquet", (server.put("lfw", Reply(raw)),), about=len(raw))
+        entry = Collection("lfw", "Faces", "http://faces.example/", "research only", (), (file,))
+        monkeypatch.setitem(CATALOGUE, "lfw", entry)
+        yield server
 
 
 @pytest.fixture(scope="module")
