@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from a2i_lib.gaussians import DiagonalGaussian
 from a2i_lib.models.layers import ValidDecoder, ValidEncoder
@@ -75,6 +76,7 @@ class CGAN(SampleOnly):
         size: height and width of images, a multiple of 8 from 32 on.
         norm: batch normalisation after the generator's hidden convolutions.
         dropout: on the discriminator's features.
+        spectral: as in `Discriminator`.
     """
 
     def __init__(
@@ -85,10 +87,11 @@ class CGAN(SampleOnly):
         size: int = 64,
         norm: bool = True,
         dropout: float = 0.5,
+        spectral: bool = False,
     ) -> None:
         super().__init__()
         self.latent, self.size, self.attributes = latent, size, attributes
-        self.width, self.dropout = width, dropout
+        self.width, self.dropout, self.spectral = width, dropout, spectral
         self.decoder = ValidDecoder(latent + attributes, width, size, outputs=3, norm=norm)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -97,7 +100,7 @@ class CGAN(SampleOnly):
 
     def discriminator(self) -> Discriminator:
         """A fresh opponent of this generator's size."""
-        return Discriminator(self.attributes, self.width, self.size, self.dropout)
+        return Discriminator(self.attributes, self.width, self.size, self.dropout, self.spectral)
 
 
 class Discriminator(nn.Module):
@@ -113,20 +116,31 @@ class Discriminator(nn.Module):
         width: multiplies the convolutions' channels.
         size: height and width of images, a multiple of 8 from 32 on.
         dropout: on the hidden layer.
+        spectral: divide each layer's weights by their largest singular value, so that D, whose
+            rectifiers are no steeper than 1, cannot rise faster than its input (Miyato et al.
+            2018). The paper has no such thing.
     """
 
     def __init__(
-        self, attributes: int, width: float = 1.0, size: int = 64, dropout: float = 0.5
+        self,
+        attributes: int,
+        width: float = 1.0,
+        size: int = 64,
+        dropout: float = 0.5,
+        spectral: bool = False,
     ) -> None:
         super().__init__()
         self.attributes, self.size = attributes, size
-        self.encoder = ValidEncoder(width, size)
+        self.encoder = ValidEncoder(width, size, leak=0.2)
         hidden = 2 * attributes + 64
         self.judge = nn.Sequential(
             nn.Linear(self.encoder.features + attributes, hidden), nn.LeakyReLU(0.2),
             nn.Dropout(dropout),
             nn.Linear(hidden, 1),
         )  # fmt: skip
+        if spectral:
+            for layer in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
+                spectral_norm(layer)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         h = self.encoder(x)

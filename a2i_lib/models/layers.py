@@ -141,21 +141,24 @@ class ValidEncoder(nn.Module):
     so that 48 * 10 * 10 = 4,800 features come out: the very number that the decoder starts from.
     In general size / 4 - 6 rows and columns are left.
 
+    Args:
+        leak: slope of the rectifiers below 0, as a discriminator likes it; the paper's have none.
+
     Shapes: (B, 3, size, size) -> (B, features).
 
     Raises:
         ValueError: a size that is no multiple of 8, or below 32.
     """
 
-    def __init__(self, width: float = 1.0, size: int = 64) -> None:
+    def __init__(self, width: float = 1.0, size: int = 64, leak: float = 0.0) -> None:
         super().__init__()
         require_valid_size(size)
         c1, c2, c3 = (scaled(c, width) for c in (192, 96, 48))
         self.features = c3 * (size // 4 - 6) ** 2
         self.stack = nn.Sequential(
-            nn.Conv2d(3, c1, 5), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Conv2d(c1, c2, 5), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Conv2d(c2, c3, 4), nn.ReLU(),
+            nn.Conv2d(3, c1, 5), nn.MaxPool2d(2), nn.LeakyReLU(leak),
+            nn.Conv2d(c1, c2, 5), nn.MaxPool2d(2), nn.LeakyReLU(leak),
+            nn.Conv2d(c2, c3, 4), nn.LeakyReLU(leak),
             nn.Flatten(),
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from a2i_lib.evaluation.counterfactual import add_attribute, edit_error
 from a2i_lib.evaluation.likelihood import log_weights
@@ -54,6 +55,19 @@ def test_the_discriminator_weighs_image_and_attributes_together():
     assert table.shape == (2, 2)
     interaction = table[0, 0] - table[0, 1] - table[1, 0] + table[1, 1]
     assert abs(float(interaction)) > 1e-6  # not what x says plus what y says
+
+
+def test_with_spectral_norm_no_layer_stretches_its_input():
+    torch.manual_seed(0)
+    critic = CGAN(5, width=0.125, size=32, dropout=0.0, spectral=True).discriminator()
+    layers = [m for m in critic.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    with torch.no_grad():
+        for layer in layers:
+            layer.parametrizations.weight.original.mul_(30)
+    for _ in range(40):  # in training mode, each pass comes closer to the largest singular value
+        critic(torch.rand(4, 3, 32, 32), torch.randn(4, 5).sign())
+    norms = torch.stack([torch.linalg.matrix_norm(m.weight.flatten(1), 2) for m in layers])
+    torch.testing.assert_close(norms, torch.ones(5), rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize("name", ["posterior", "encode", "decode", "prior"])

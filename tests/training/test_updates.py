@@ -221,7 +221,7 @@ def tiny_data(n: int = 48) -> AttributeImages:
 
 def gan(game: Game | None = None) -> AdversarialUpdate:
     torch.manual_seed(5)
-    generator = CGAN(2, latent=4, width=0.03, size=32)
+    generator = CGAN(2, latent=4, width=0.03, size=32, spectral=True)
     return AdversarialUpdate(generator, generator.discriminator(), game)
 
 
