@@ -134,9 +134,8 @@ def _sample(options: argparse.Namespace) -> None:
     images = release.model.sample(y, options.n, generator, options.temperature)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     save_image(images, options.out, nrow=8, padding=1, pad_value=1.0)
-    print(
-        f"{options.out}: {options.n} images of {', '.join(release.schema.describe(y[0])) or 'none'}"
-    )
+    asked = ", ".join(release.schema.describe(y[0])) or "no attribute asked for"
+    print(f"{options.out}: {options.n} images, {asked}")
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
