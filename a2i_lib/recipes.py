@@ -392,7 +392,11 @@ def _against_each_other(
     made = {}
     for model in ("cmma", "cmma-y", "matched-cvae", "cgan"):
         paper = {"width": 1.0, "latent": 100 if model == "cgan" else 500}
-        kept = {"data": large if drawn else photographs, "steps": release_steps, "ema": 0.999}
+        kept: dict[str, Any] = {
+            "data": large if drawn else photographs,
+            "steps": release_steps,
+            "ema": 0.999,
+        }
         own: dict[str, Any] = {"min_std": MIN_STD, "sees_y": model == "cmma-y"}
         adam = Adam(rate=1e-3, clip=CLIP)
         if model == "cgan":

@@ -24,13 +24,14 @@ def test_every_recipe_is_complete_and_plain(name, profile):
 
 
 def test_releases_are_the_same_network_as_what_a_chapter_trains():
+    """But for the least deviation of a pixel, which is no size (chapter 08, section 12)."""
+
+    def network(recipe):
+        settings = {k: v for k, v in recipe.settings.items() if k != "min_std"}
+        return recipe.model, settings, recipe.sigma
+
     for name in RECIPES:
-        live, release = get_recipe(name, "cpu"), get_recipe(name, "release")
-        assert (live.model, live.settings, live.sigma) == (
-            release.model,
-            release.settings,
-            release.sigma,
-        )
+        assert network(get_recipe(name, "cpu")) == network(get_recipe(name, "release"))
 
 
 @pytest.mark.parametrize("network", ["shallow", "deep", "prior"])
