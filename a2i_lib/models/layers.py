@@ -155,10 +155,11 @@ class ValidEncoder(nn.Module):
         require_valid_size(size)
         c1, c2, c3 = (scaled(c, width) for c in (192, 96, 48))
         self.features = c3 * (size // 4 - 6) ** 2
+        rectifier = nn.LeakyReLU(leak) if leak else nn.ReLU()
         self.stack = nn.Sequential(
-            nn.Conv2d(3, c1, 5), nn.MaxPool2d(2), nn.LeakyReLU(leak),
-            nn.Conv2d(c1, c2, 5), nn.MaxPool2d(2), nn.LeakyReLU(leak),
-            nn.Conv2d(c2, c3, 4), nn.LeakyReLU(leak),
+            nn.Conv2d(3, c1, 5), nn.MaxPool2d(2), rectifier,
+            nn.Conv2d(c1, c2, 5), nn.MaxPool2d(2), rectifier,
+            nn.Conv2d(c2, c3, 4), rectifier,
             nn.Flatten(),
         )  # fmt: skip
 
