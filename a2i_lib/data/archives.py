@@ -47,7 +47,6 @@ def unpack(
     """
     archive, folder = Path(archive), Path(folder)
     target = folder / gives
-    folder.mkdir(parents=True, exist_ok=True)
     with only_one(target):
         if target.exists():
             return target

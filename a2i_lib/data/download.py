@@ -112,11 +112,11 @@ def fetch(file: RemoteFile, folder: str | Path, progress: bool = True, pause: fl
 
     Raises:
         DownloadError: no address gives the right file; a file of that name is there and is not the
-            published one; another process is fetching it.
+            published one.
+        DataError: another process is fetching it.
         OSError: the disk is full or cannot be written; what has come is kept, and gone on from.
     """
     target = Path(folder) / file.name
-    target.parent.mkdir(parents=True, exist_ok=True)
     with only_one(target):
         if target.exists():
             wrong = what_is_wrong(file, target)

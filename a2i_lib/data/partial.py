@@ -12,6 +12,7 @@ is either to be started afresh, or to be continued, or finished but for two rena
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -215,7 +216,8 @@ class Partial:
                 os.replace(self.folder / name, data / name)
         move_into_place(data, out, self.folder / "replaced")
         _clear(self.folder)
-        self.folder.rmdir()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()  # if nothing else is in it
 
 
 def _read_journal(path: Path) -> list[dict[str, Any]]:
@@ -238,7 +240,7 @@ def _read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def _clear(folder: Path) -> None:
-    """Removes what is in it; the journal goes last: it speaks of the others."""
+    """Removes what is ours; the journal goes last: it speaks of the others."""
     for name in OURS:
         path = folder / name
         if path.is_dir():
