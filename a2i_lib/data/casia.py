@@ -7,12 +7,16 @@ so wherever the data set goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +27,9 @@ from a2i_lib.attributes import AttributeSchema
 from a2i_lib.data import folders
 from a2i_lib.data.dataset import DataError
 from a2i_lib.data.folders import Files, FolderSource
+from a2i_lib.data.lock import only_one
 from a2i_lib.data.parquet import Box
+from a2i_lib.data.partial import read_journal, write_all
 from a2i_lib.data.pictures import to_pixels
 from a2i_lib.data.source import Report
 
@@ -47,6 +53,7 @@ def casia_folder(
     limit: int | None = None,
     max_dropped: float = folders.MAX_DROPPED,
     progress: bool = True,
+    kept: Path | None = None,
 ) -> FolderSource:
     """CASIA-WebFace as it is downloaded: a folder (or .zip) with a folder of pictures for each
     person. Every picture is looked at once, by the predictor.
@@ -58,10 +65,12 @@ def casia_folder(
         crop: one of `CROPS`; pictures that are not 250x250 must be square and are taken whole.
         limit: only that many pictures, evenly spaced.
         max_dropped: share of the pictures that may be unusable.
+        kept: a file for the labels found so far: where looking was interrupted, the same call goes
+            on. To be removed when they are not needed any more.
 
     Raises:
         DataError: no pictures in folders, a release that predicts no attributes, too many pictures
-            that cannot be used.
+            that cannot be used, another process that writes to `kept`.
     """
     if crop not in CROPS:
         raise DataError(f"crop {crop!r}: choose one of {', '.join(CROPS)}")
@@ -91,7 +100,7 @@ def casia_folder(
         paths=paths,
         crop=partial(cut, box=CROPS[crop]),
     ).thin(limit)
-    _label(source, release, max_dropped, progress)
+    _label(source, release, max_dropped, progress, kept)
     source.schema = AttributeSchema([replace(a, predicted=True) for a in release.schema])
     return source
 
@@ -135,29 +144,81 @@ def _people(files: Files, report: Report) -> tuple[list[str], list[str]]:
     return paths, [PurePosixPath(path).parts[-2] for path in paths]
 
 
-def _label(source: FolderSource, release: Release, max_dropped: float, progress: bool) -> None:
+def _label(
+    source: FolderSource, release: Release, max_dropped: float, progress: bool, kept: Path | None
+) -> None:
     """Fills in `source.attributes`; drops pictures that cannot be had."""
     model = release.model.eval()
     reasons: dict[int, str] = {}
-    done = 0
-    with torch.no_grad(), tqdm(total=len(source), desc="labelling", disable=not progress) as bar:
-        for pixels, failed in _batches(source, model.size):
+    n = len(source)
+    with (
+        torch.no_grad(),
+        _keeping(kept, _identity(source)) as (known, keep),
+        tqdm(total=n, desc="labelling", disable=not progress) as bar,
+    ):
+        batches = [range(start, min(start + BATCH, n)) for start in range(0, n, BATCH)]
+        for rows in (rows for rows in batches if rows.start in known):
+            source.attributes[rows.start : rows.stop] = known[rows.start]
+            bar.update(len(rows))
+        todo = [rows for rows in batches if rows.start not in known]
+        for rows, pixels, failed in _pixels(source, model.size, todo):
             x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255  # B 3 H W
             y = model(x).numpy()
-            source.attributes[done : done + len(y)] = y
+            source.attributes[rows.start : rows.stop] = y
             reasons |= failed
-            done += len(y)
-            bar.update(len(y))
-    for i, reason in reasons.items():
+            if not failed:  # else they are looked at again next time: they may have been put right
+                keep(rows.start, y)
+            bar.update(len(rows))
+    for i, reason in sorted(reasons.items()):
         source.report.drop(f"picture unusable: {reason}", source.where(i))
     binary = [k for k, a in enumerate(source.schema) if a.kind != "score"]
     source.attributes[:, binary] = np.where(source.attributes[:, binary] > 0, 1, -1)
-    source.take(np.array([i for i in range(len(source)) if i not in reasons], dtype=np.int64))
+    source.take(np.array([i for i in range(n) if i not in reasons], dtype=np.int64))
     folders.require(source.report, str(source.files.root), max_dropped)
 
 
-def _batches(source: FolderSource, size: int) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
-    """Pixels (B, size, size, 3) of all pictures in order, and why some could not be had."""
+def _identity(source: FolderSource) -> dict[str, Any]:
+    """What the labels depend on, as far as the source tells."""
+    digest = hashlib.sha256()
+    for i in range(len(source)):
+        digest.update(source.where(i).encode("utf-8", "surrogateescape") + b"\0")
+    about = {key: source.provenance[key] for key in ("predictor", "crop")}
+    return about | {"batch": BATCH, "pictures": digest.hexdigest()}
+
+
+@contextmanager
+def _keeping(
+    kept: Path | None, identity: dict[str, Any]
+) -> Iterator[tuple[dict[int, np.ndarray], Callable[[int, np.ndarray], None]]]:
+    """Labels that an earlier call has kept, by the first row of their batch, and a function that
+    keeps more: a line each, whole or, after a kill, cut off.
+    """
+    if kept is None:
+        yield {}, lambda start, labels: None
+        return
+    with only_one(kept):
+        lines = read_journal(kept)
+        if not lines or lines[0] != identity:
+            kept.write_text(json.dumps(identity) + "\n")
+            lines = [identity]
+        known = {}
+        for line in lines[1:]:
+            flat = np.frombuffer(base64.b64decode(line["labels"]), dtype=np.float32)
+            known[line["start"]] = flat.reshape(-1, line["attributes"])
+        with open(kept, "ab", buffering=0) as file:
+
+            def keep(start: int, labels: np.ndarray) -> None:
+                text = base64.b64encode(labels.astype(np.float32).tobytes()).decode()
+                line = {"start": start, "attributes": labels.shape[1], "labels": text}
+                write_all(file, json.dumps(line).encode() + b"\n")
+
+            yield known, keep
+
+
+def _pixels(
+    source: FolderSource, size: int, batches: Sequence[range]
+) -> Iterator[tuple[range, np.ndarray, dict[int, str]]]:
+    """Pixels (B, size, size, 3) of some rows at a time, and why some could not be had."""
 
     def decode(i: int) -> np.ndarray | str:
         try:
@@ -166,13 +227,12 @@ def _batches(source: FolderSource, size: int) -> Iterator[tuple[np.ndarray, dict
             return str(error)
 
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(source), BATCH):
-            rows = range(start, min(start + BATCH, len(source)))
+        for rows in batches:
             pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
             failed: dict[int, str] = {}
             for i, found in zip(rows, pool.map(decode, rows), strict=True):
                 if isinstance(found, str):
                     failed[i] = found
                 else:
-                    pixels[i - start] = found
-            yield pixels, failed
+                    pixels[i - rows.start] = found
+            yield rows, pixels, failed

@@ -51,7 +51,8 @@ CHOICES = {
             Heavy_Makeup Male Mouth_Slightly_Open Mustache Pale_Skin Receding_Hairline Smiling
             Straight_Hair Wavy_Hair Wearing_Hat""".split()
         ),
-        "the 18 of icGAN",
+        "the 18 of icGAN, in the order of its published code (generation/"
+        "reconstructWithVariations.lua)",
     ),
 }
 CROPS: dict[str, Box] = {  # left, upper, right, lower of an aligned 178x218

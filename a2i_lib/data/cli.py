@@ -92,8 +92,11 @@ def _read(arguments: argparse.Namespace) -> None:
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     folder = reader.folder(options) if reader.folder else arguments.dataset
     out = _out(arguments, folder)
-    source = reader.read(arguments.files, max_dropped=arguments.max_dropped, **options)
+    kept = out.with_name(f"{out.name}.labels")
+    if reader.keeps:
+        options["kept"] = kept
     try:
+        source = reader.read(arguments.files, max_dropped=arguments.max_dropped, **options)
         data = prepare(
             source,
             out,
@@ -103,11 +106,16 @@ def _read(arguments: argparse.Namespace) -> None:
             max_dropped=arguments.max_dropped,
         )
     except KeyboardInterrupt:
-        print(
-            f"interrupted: the same command continues with what is in {partial_folder(out)}",
-            file=sys.stderr,
-        )
+        places = (kept, partial_folder(out)) if reader.keeps else (partial_folder(out),)
+        begun = [str(path) for path in places if path.exists()]
+        if begun:
+            print(
+                f"interrupted: the same command continues with what is in {' and '.join(begun)}",
+                file=sys.stderr,
+            )
         raise
+    if reader.keeps:
+        kept.unlink(missing_ok=True)
     print(f"{source.report}\n{out}: {data}")
 
 

@@ -73,7 +73,7 @@ class Partial:
         self._committed = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         head = {"identity": identity, "chunk": self.chunk}
-        lines = _read_journal(folder / "journal")
+        lines = read_journal(folder / "journal")
         if not (lines and lines[0] == head and self._replay(lines[1:])):
             self._start(head)
         self._journal = open(folder / "journal", "ab", buffering=0)
@@ -145,7 +145,7 @@ class Partial:
             runs = zip(np.split(rows, cuts), np.split(pixels[name], cuts), strict=True)
             for run, block in runs:
                 file.seek(self._offset(name, int(run[0])))
-                _write_all(file, block)
+                write_all(file, block)
         self.complete[k] = dropped
         self._waiting.append({"chunk": k, "dropped": dropped})
         if time.monotonic() - self._committed > COMMIT_SECONDS:
@@ -159,7 +159,7 @@ class Partial:
         self._waiting, self._committed = [], time.monotonic()
 
     def _log(self, lines: list[dict[str, Any]]) -> None:
-        _write_all(self._journal, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+        write_all(self._journal, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         os.fsync(self._journal.fileno())
 
     # ------------------------------------------------------------------ the end
@@ -200,11 +200,11 @@ class Partial:
         wanted[kept] = True
         with open(self.folder / name, "rb") as old, open(path, "wb", buffering=0) as new:
             old.seek(self._offset(name, 0))
-            _write_all(new, _npy_header((len(kept), *shape)))
+            write_all(new, _npy_header((len(kept), *shape)))
             for start in range(0, self.n, self.chunk):
                 part = wanted[start : start + self.chunk]
                 block = np.fromfile(old, np.uint8, len(part) * math.prod(shape))
-                _write_all(new, block.reshape(len(part), -1)[part])
+                write_all(new, block.reshape(len(part), -1)[part])
             os.fsync(new.fileno())
         return path
 
@@ -220,7 +220,7 @@ class Partial:
             self.folder.rmdir()  # if nothing else is in it
 
 
-def _read_journal(path: Path) -> list[dict[str, Any]]:
+def read_journal(path: Path) -> list[dict[str, Any]]:
     """Its lines; one that a kill or a full disk has left torn is cut off."""
     if not path.exists():
         return []
@@ -257,7 +257,7 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def _write_all(file: Any, data: bytes | np.ndarray) -> None:
+def write_all(file: Any, data: bytes | np.ndarray) -> None:
     """All of it: a disk that is nearly full takes a part first, and then says so."""
     left: Any = memoryview(data) if isinstance(data, bytes) else data.reshape(-1).data
     while len(left):

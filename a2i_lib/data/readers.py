@@ -27,12 +27,15 @@ class Reader:
         about: a line for the help.
         options: flag -> arguments of `add_argument`; defaults are those of `read`.
         folder: the options given -> the folder's name, without the size; None: NAME.
+        keeps: `read` takes `kept`, a file beside the folder: what it has done before it was
+            interrupted, until the folder is complete.
     """
 
     read: Callable[..., Source]
     about: str
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     folder: Callable[[dict[str, Any]], str] | None = None
+    keeps: bool = False
 
 
 def parquet_files(given: Sequence[str]) -> list[str] | None:
@@ -133,13 +136,14 @@ def read_casia(
     attributes: Sequence[str] | None = None,
     limit: int | None = None,
     max_dropped: float = MAX_DROPPED,
+    kept: Path | None = None,
 ) -> Source:
     """CASIA-WebFace, labelled by a release: its name, or the path of its card."""
     from a2i_lib.released import load
 
     if len(given) > 1:
         raise DataError(f"{given[1]}: give just the folder, or the .zip, that holds everyone's")
-    source = casia.casia_folder(given[0], load(predictor), crop, limit, max_dropped)
+    source = casia.casia_folder(given[0], load(predictor), crop, limit, max_dropped, kept=kept)
     if attributes:
         choose_attributes(source, attributes)
     return source
@@ -251,6 +255,7 @@ READERS = {
         | _crops(casia.ABOUT_CROPS, "a2i")
         | ATTRIBUTES
         | LIMIT,
+        keeps=True,
     ),
     "own": Reader(
         read_own,

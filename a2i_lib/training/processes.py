@@ -53,7 +53,15 @@ def join(place: torch.device) -> PartialState:
 def open_accelerator(place: torch.device, precision: str) -> Accelerator:
     """A fresh one: Accelerate remembers device and precision for the whole process, a notebook may
     not.
+
+    Raises:
+        ValueError: another GPU than the current one, which Accelerate takes.
     """
+    if place.type == "cuda" and place.index not in (None, torch.cuda.current_device()):
+        raise ValueError(
+            f"training takes the current GPU, cuda:{torch.cuda.current_device()}, not {place}: "
+            f"set CUDA_VISIBLE_DEVICES={place.index} and ask for device 'cuda'"
+        )
     alone = join(place).num_processes == 1
     AcceleratorState._reset_state(reset_partial_state=alone)
     return Accelerator(mixed_precision=precision, cpu=place.type == "cpu")

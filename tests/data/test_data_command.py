@@ -3,6 +3,7 @@ and a sampled picture.
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,10 +92,28 @@ def test_casia_with_a_released_predictor(tmp_path, capsys):
     casia(tmp_path, people=12)
     prepare("casia", "--from", "CASIA-WebFace", "--attributes", "Smiling,Eyeglasses")
     assert run("data", "show", "datasets/casia-32") == 0
+    assert not Path("datasets/casia-32.labels").exists()
     shown = capsys.readouterr().out
     assert "PREDICTED" in shown and shown.count(" predicted\n") == 2
     assert run("data", "casia", "--from", "CASIA-WebFace", "--predictor", "cvae-lfw") == 1
     assert "predicts no attributes" in capsys.readouterr().err
+
+
+def test_casias_labels_outlive_an_interruption(tmp_path, capsys, monkeypatch):
+    casia(tmp_path, people=12)
+    from_casia = ["data", "casia", "--from", "CASIA-WebFace", "--size", "32", "--workers", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("a2i_lib.data.cli.prepare", interrupted)
+        assert run(*from_casia) == 130
+    assert "continues with what is in datasets/casia-32.labels" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr("a2i_lib.models.classifier.AttributeClassifier.forward", interrupted)
+        assert run(*from_casia) == 0  # nothing is looked at twice
+    assert len(AttributeImages.load("datasets/casia-32")) == 24
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_own_parquet_files(tmp_path):

@@ -387,6 +387,44 @@ def test_casias_bad_pictures_are_counted(tmp_path):
         casia_folder(folder, predictor(), max_dropped=0.01, progress=False)
 
 
+def test_casias_labelling_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    casia(tmp_path)
+    monkeypatch.setattr("a2i_lib.data.casia.BATCH", 8)
+    release, kept = predictor(), tmp_path / "casia-32.labels"
+    whole = casia_folder(tmp_path, release, progress=False).attributes
+    looked = []
+
+    def watch(model, inputs):
+        if len(looked) == 3:
+            raise KeyboardInterrupt
+        looked.append(len(inputs[0]))
+
+    hook = release.model.register_forward_pre_hook(watch)
+    with pytest.raises(KeyboardInterrupt):
+        casia_folder(tmp_path, release, progress=False, kept=kept)
+    with open(kept, "ab") as file:
+        file.write(b'{"start": 24, "attr')  # a kill in the middle of a line
+    hook.remove()
+    release.model.register_forward_pre_hook(lambda _, inputs: looked.append(len(inputs[0])))
+    again = casia_folder(tmp_path, release, progress=False, kept=kept).attributes
+    np.testing.assert_array_equal(again, whole)
+    assert sum(looked) == 60  # each picture once
+    other = Release(release.model, release.schema, {**release.card, "sha256": "01"})
+    casia_folder(tmp_path, other, progress=False, kept=kept)  # its labels are its own
+    assert sum(looked) == 120
+
+
+def test_casias_bad_pictures_are_looked_at_again(tmp_path, monkeypatch):
+    casia(tmp_path)
+    monkeypatch.setattr("a2i_lib.data.casia.BATCH", 8)
+    picture, kept = tmp_path / "CASIA-WebFace" / "0000003" / "001.jpg", tmp_path / "kept"
+    good = picture.read_bytes()
+    picture.write_bytes(b"")
+    assert len(casia_folder(tmp_path, predictor(), progress=False, kept=kept)) == 59
+    picture.write_bytes(good)
+    assert len(casia_folder(tmp_path, predictor(), progress=False, kept=kept)) == 60
+
+
 def test_casia_needs_folders_and_a_predictor(tmp_path):
     draw(tmp_path / "a.jpg", 1)
     with pytest.raises(DataError, match="no folders with pictures"):

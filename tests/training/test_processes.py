@@ -23,6 +23,7 @@ from a2i_lib.training.processes import (
     SharedBatchNorm,
     ShareOfNoise,
     join,
+    open_accelerator,
     require_equal_shares,
 )
 from a2i_lib.training.updates import (
@@ -334,3 +335,10 @@ def test_one_process_where_several_were_asked_for_is_told(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     with pytest.raises(RuntimeError, match="torchrun --nproc-per-node"):
         join(torch.device("cpu"))
+
+
+def test_another_gpu_than_the_current_one_is_refused(monkeypatch):
+    """Accelerate would train on the current one, and nobody would know."""
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    with pytest.raises(ValueError, match="CUDA_VISIBLE_DEVICES=1"):
+        open_accelerator(torch.device("cuda:1"), "no")
