@@ -36,7 +36,14 @@ def holding(html: Path, names: list[str], text: str) -> list[str]:
     return found
 
 
-MATHEMATICS = "mathjax/tex-chtml.js"
+def check_page(page: Page, name: str, width: int, inside: str) -> None:
+    """It asks nobody outside, reports no error, fits its window and shows its pictures."""
+    assert page.outside_requests(inside) == [], name
+    assert page.problems == [], name
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0, f"{name} is {wide} pixels wider than a window of {width}"
+    broken = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+    assert page.evaluate(broken) == [], name
 
 
 def check_mathematics(page: Page, name: str) -> None:
@@ -44,34 +51,6 @@ def check_mathematics(page: Page, name: str) -> None:
     formulas = page.evaluate("document.querySelectorAll('.math').length")
     assert page.evaluate("document.querySelectorAll('mjx-container').length") >= formulas > 0, name
     assert page.evaluate("document.querySelectorAll('mjx-merror').length") == 0, name
-
-
-@pytest.mark.parametrize("width", [1400, 390])
-def test_pages_are_whole_and_ask_nobody(
-    browser: Chromium, html: Path, address: str, names: list[str], width: int
-) -> None:
-    with_mathematics = holding(html, names, MATHEMATICS)
-    for name in names:
-        page = browser.open(f"{address}/{name}", width)
-        assert page.outside_requests(address) == [], name
-        assert page.problems == [], name
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, f"{name} is {wide} pixels wider than a window of {width}"
-        broken = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
-        assert page.evaluate(broken) == [], name
-        if name in with_mathematics:
-            check_mathematics(page, name)
-        page.close()
-
-
-def test_pages_open_from_a_folder(browser: Chromium, html: Path, names: list[str]) -> None:
-    """Without a server, as a reader who was handed the folder opens them."""
-    for name in holding(html, names, MATHEMATICS):
-        page = browser.open((html / name).as_uri())
-        assert page.outside_requests("file://") == [], name
-        assert page.problems == [], name
-        check_mathematics(page, name)
-        page.close()
 
 
 EMPTY = """[...document.querySelectorAll('.jupyter-widgets-view')]
@@ -103,18 +82,42 @@ def turn_each_control(page: Page) -> tuple[int, int]:
     return controls, changes
 
 
-def test_widgets_live_without_a_kernel(
+def check_widgets(page: Page, name: str) -> None:
+    """Each is drawn, none is an error; and controls change pictures, with no kernel behind."""
+    places = page.evaluate("document.querySelectorAll('.jupyter-widgets-view').length")
+    scripts = "document.querySelectorAll('script[type$=\"widget-view+json\"]').length"
+    assert places == page.evaluate(scripts), name
+    assert page.evaluate(EMPTY) == 0, f"{name} has an empty widget"
+    assert page.evaluate("document.querySelectorAll('.jupyter-widgets-error').length") == 0
+    controls, changes = turn_each_control(page)
+    assert changes > 0 or controls == 0, f"nothing on {name} answers"
+    assert page.problems == [], name
+
+
+MATHEMATICS, WIDGETS = "mathjax/tex-chtml.js", "vnd.jupyter.widget-view+json"
+
+
+def test_pages_handed_over_as_a_folder(browser: Chromium, html: Path, names: list[str]) -> None:
+    """Without a server, in a wide window; mathematics and widgets are alive there."""
+    mathematics, widgets = (holding(html, names, text) for text in (MATHEMATICS, WIDGETS))
+    for name in names:
+        page = browser.open((html / name).as_uri(), 1400)
+        check_page(page, name, 1400, "file://")
+        if name in mathematics:
+            check_mathematics(page, name)
+        if name in widgets:
+            check_widgets(page, name)
+        page.close()
+
+
+def test_pages_of_a_server_in_a_narrow_window(
     browser: Chromium, html: Path, address: str, names: list[str]
 ) -> None:
-    """Each is drawn, none is an error; and controls change pictures, with no kernel behind."""
-    for name in holding(html, names, "vnd.jupyter.widget-view+json"):
-        page = browser.open(f"{address}/{name}")
-        places = page.evaluate("document.querySelectorAll('.jupyter-widgets-view').length")
-        scripts = "document.querySelectorAll('script[type$=\"widget-view+json\"]').length"
-        assert places == page.evaluate(scripts), name
-        assert page.evaluate(EMPTY) == 0, f"{name} has an empty widget"
-        assert page.evaluate("document.querySelectorAll('.jupyter-widgets-error').length") == 0
-        controls, changes = turn_each_control(page)
-        assert changes > 0 or controls == 0, f"nothing on {name} answers"
-        assert page.problems == [], name
+    """As on a telephone."""
+    mathematics = holding(html, names, MATHEMATICS)
+    for name in names:
+        page = browser.open(f"{address}/{name}", 390)
+        check_page(page, name, 390, address)
+        if name in mathematics:
+            check_mathematics(page, name)
         page.close()
