@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -16,12 +17,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.utils import save_image
 
 from a2i_lib import __version__
 from a2i_lib.cards import USE, measure, store_metrics, write_release
 from a2i_lib.data.dataset import AttributeImages, did_you_mean
+from a2i_lib.editing import modify, redecode, single_changes
+from a2i_lib.evaluation.attributes import predict
 from a2i_lib.evaluation.completion import TASKS, Outcome, run_tasks
+from a2i_lib.evaluation.counterfactual import (
+    Counterfactual,
+    Editor,
+    EditScore,
+    accomplished,
+    counterfactual,
+    score_editor,
+)
 from a2i_lib.evaluation.likelihood import (
     Parzen,
     dequantise,
@@ -35,6 +47,7 @@ from a2i_lib.recipes import BETAS, Recipe, get_recipe
 from a2i_lib.released import Release, load
 from a2i_lib.training.checkpoint import write_whole
 from a2i_lib.training.precision import describe_machine, pick_device
+from a2i_lib.worlds import Factors, get_world
 
 
 @dataclass(frozen=True)
@@ -169,10 +182,10 @@ def _stated(recipe: Recipe, release: Release) -> dict[str, Any]:
 
 
 def _describe(data: AttributeImages) -> dict[str, Any]:
-    """Where the data come from and how much there is."""
+    """Where the data come from, how much there is, and on what terms if it is not ours."""
     return {
         "provenance": data.provenance,
-        "use": USE[data.name],
+        **({"use": USE[data.name]} if data.name in USE else {}),
         "images": {split: len(data.subset(split)) for split in ("train", "val", "test")},
     }
 
@@ -380,10 +393,128 @@ def _lead(better: Tensor, worse: Tensor) -> dict[str, float]:
     return {"nats": float(gap.mean()), "nats_se": float(gap.std() / len(gap) ** 0.5)}
 
 
+# ------------------------------------------------------------- Pandey & Dukkipati, Figures 4, 6, 7
+
+EDIT = {"cmma": modify, "matched-cvae": redecode, "discvae": redecode}  # each model's own way
+EDITED = (  # one at a time, added to those who lack it and taken from those who have it
+    "Male", "Smiling", "Mouth_Slightly_Open", "Black_Hair", "Bangs", "Long_Hair", "Mustache",
+    "Bushy_Eyebrows", "Big_Nose", "Big_Lips", "Eyeglasses", "Wearing_Hat",
+)  # fmt: skip
+FIGURE_4: dict[str, Any] = {  # the nearest to the paper's that drawn faces have
+    "base": "Brown_Hair, No_Beard",
+    "pair": ("Male", "Young"),
+    "columns": (
+        "Mouth_Slightly_Open", "Eyeglasses", "Bushy_Eyebrows", "Big_Nose", "Mustache", "Big_Lips",
+    ),
+}  # fmt: skip
+PANEL = {"people": 100, "seed": 1003}  # to edit, of no training's seed
+EDIT_STEPS = 1_500  # of each training, at most: three models by three seeds in an hour
+
+
+def edited_recipe(model: str, profile: str, seed: int) -> Recipe:
+    """How a model of `EDIT` is trained for `cmma_edits`: all on the same drawings, equally long."""
+    recipe, layered = (get_recipe(f"{m}-faces", profile, seed=seed) for m in (model, "discvae"))
+    return replace(recipe, data=layered.data, steps=min(layered.steps, EDIT_STEPS))
+
+
+def cmma_edits(study: Study) -> Path:
+    """What CMMA's figures claim, on drawn faces, where the truth is known: edits of one panel of
+    people against their true counterfactuals, the judge's logits of Figure 4's requests, and the
+    bound, for CMMA, the CVAE with its networks, and disCVAE.
+
+    `edits`: of all changes together ("all") and of each (+NAME added, -NAME removed), the share
+    accomplished with its standard error over people, and the error outside in pixel units.
+    `leads`: for each seed, by how much CMMA's bound leads the CVAE's, in nats, image by image.
+    """
+    world = get_world("faces")
+    images = edited_recipe("cmma", study.profile, study.seeds[0]).load_data(progress=study.progress)
+    size = images.images.shape[-1]
+    x, y, _ = images.tensors("test")
+    panel = world.sample(PANEL["people"], PANEL["seed"])
+    changes = {}
+    for name in EDITED:
+        for on in (True, False):
+            with suppress(ValueError):  # a small panel may have nobody to change
+                changes[f"{'+' if on else '-'}{name}"] = counterfactual(
+                    world, panel, {name: on}, size
+                )
+    nuisance = panel.nuisance[:1]
+
+    def draw(wishes: Tensor) -> Tensor:  # the same sitter throughout
+        factors = Factors(0.8 * wishes, nuisance.expand(len(wishes), -1))
+        return world.render(factors, size).x
+
+    runs, leads = [], []
+    for seed in study.seeds:
+        nats = {}
+        for model, edit in EDIT.items():
+            recipe = edited_recipe(model, study.profile, seed)
+            release, _ = study.trained(recipe, images)
+            net = release.model
+            run = {
+                "model": model,
+                **_stated(recipe, release),
+                "edits": _edits(partial(edit, net), changes),
+                "rise": logit_rises(partial(net.sample, temperature=0.0)),
+            }
+            if model != "discvae":  # whose likelihood is another
+                draws = torch.Generator().manual_seed(seed)
+                found = variational_bound(net, x, y, generator=draws)
+                nats[model] = found.nats
+                run["bound"] = found.row
+            runs.append(run)
+        leads.append({"seed": seed, **_lead(nats["cmma"], nats["matched-cvae"])})
+    return study.write(
+        "cmma-edits",
+        {
+            "panel": PANEL,
+            "edits": {key: len(change.x) for key, change in changes.items()},
+            "size": size,
+            "rise of the truth": logit_rises(draw),
+            "data": {"faces": _describe(images)},
+            "leads": leads,
+            "runs": runs,
+        },
+    )
+
+
+def _edits(editor: Editor, changes: dict[str, Counterfactual]) -> dict[str, Any]:
+    """What `cmma_edits` says of one editor, by change and candidate."""
+    scores = {key: score_editor(editor, change) for key, change in changes.items()}
+    candidates = next(iter(scores.values()))
+    scores["all"] = {c: EditScore.cat([s[c] for s in scores.values()]) for c in candidates}
+    found: dict[str, Any] = {}
+    for key, by_candidate in scores.items():
+        found[key] = {}
+        for candidate in ("redrawn", "edited", "pasted"):
+            share, error = accomplished(by_candidate[candidate], by_candidate["copied"])
+            outside = by_candidate[candidate].row["outside"]
+            found[key][candidate] = {"share": share, "share_se": error, "outside": outside}
+    return found
+
+
+def logit_rises(draw: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """By how much the released judge's logit of each of Figure 4's requests rises when it is made,
+    a mean over the four rows, in nats.
+
+    Args:
+        draw: images for attribute vectors, (N, K) -> (N, 3, H, W).
+    """
+    schema = get_world("faces").schema
+    base, pair, columns = FIGURE_4["base"], FIGURE_4["pair"], FIGURE_4["columns"]
+    wishes = single_changes(schema, pair, columns, schema.encode(base))  # 4, 1 + columns, K
+    judge = load("classifier-faces", schema).model
+    pictures = interpolate(draw(wishes.flatten(0, 1)), judge.size, mode="bilinear")
+    logits = predict(judge, pictures).unflatten(0, wishes.shape[:2])
+    rises = (logits[:, 1:] - logits[:, :1]).mean(0)  # columns, K
+    return {name: float(rises[i, schema.index(name)]) for i, name in enumerate(columns)}
+
+
 TABLES: dict[str, Callable[[Study], Path]] = {
     "debbagh-table1": debbagh_table1,
     "attribute2image-table1": attribute2image_table1,
     "attribute2image-table2": attribute2image_table2,
     "cmma-table2": cmma_table2,
     "cmma-table3": cmma_table3,
+    "cmma-edits": cmma_edits,
 }
