@@ -546,7 +546,7 @@ def test_a_full_disk(tmp_path, monkeypatch, what, number):
     """The disk takes half of a write and then no more; when there is room, it goes on."""
     source, out, calls = Drawn(24, bad=[9]), tmp_path / "out", []
     new = wanted(source, tmp_path)
-    write, fsync = partial._write_all, os.fsync
+    write, fsync = partial.write_all, os.fsync
 
     def full(real, *arguments):
         calls.append(1)
@@ -558,7 +558,7 @@ def test_a_full_disk(tmp_path, monkeypatch, what, number):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(partial, "_write_all", lambda *a: full(write, *a)) if what == "write" else (
+        patch.setattr(partial, "write_all", lambda *a: full(write, *a)) if what == "write" else (
             patch.setattr(os, "fsync", lambda *a: full(fsync, *a))
         )
         try:
@@ -576,7 +576,7 @@ def test_a_full_disk(tmp_path, monkeypatch, what, number):
 def test_the_journal_speaks_of_nothing_that_is_not_on_the_disk(tmp_path, monkeypatch):
     """Seen from the disk: which files were changed since they were last made sure of."""
     dirty, written = set(), []
-    write = partial._write_all
+    write = partial.write_all
 
     def name(number):
         return Path(os.readlink(f"/proc/self/fd/{number}")).name
@@ -588,7 +588,7 @@ def test_the_journal_speaks_of_nothing_that_is_not_on_the_disk(tmp_path, monkeyp
             written.append(data)
         dirty.add(name(file.fileno()))
 
-    monkeypatch.setattr(partial, "_write_all", note)
+    monkeypatch.setattr(partial, "write_all", note)
     monkeypatch.setattr(os, "fsync", lambda number: dirty.discard(name(number)))
     made(Drawn(N, bad=[9]), tmp_path / "out")
     assert len(written) == N // 4 + 1 and b"finished" in written[-1] and not dirty
