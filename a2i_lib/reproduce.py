@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.utils import save_image
 
 from a2i_lib import __version__
 from a2i_lib.cards import USE, measure, store_metrics, write_release
@@ -135,6 +134,8 @@ def debbagh_table1(study: Study) -> Path:
     """Squared error and KL of the shallow CVAE under four betas, on CelebA and CUB, in the units
     of one image; and samples of the first seed, as OUT/debbagh-table1-NAME.png.
     """
+    from torchvision.utils import save_image  # whose import takes seconds
+
     runs: list[dict[str, Any]] = []
     sets: dict[str, Any] = {}
     for name in ("celeba", "cub"):

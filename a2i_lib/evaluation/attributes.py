@@ -11,7 +11,6 @@ from math import comb
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.functional.classification import binary_recall, binary_specificity
 from tqdm.auto import tqdm
 
 from a2i_lib.attributes import AttributeSchema
@@ -56,6 +55,9 @@ def balanced_accuracy(
         y: -1/+1.
         schema: where given, one member of each of its groups is read, the likeliest.
     """
+    # Here, for its import takes seconds, which those who only predict are spared.
+    from torchmetrics.functional.classification import binary_recall, binary_specificity
+
     if schema is not None:
         prediction = one_of_each_group(prediction, schema)
     on, wanted = (prediction > 0).int(), (y > 0).int()
