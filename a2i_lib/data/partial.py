@@ -1,7 +1,7 @@
 """The folder in which `prepare` works, beside the one it makes: what is in it survives a kill.
 
     .NAME.partial/
-        images.npy      all rows of the source, those of unfinished chunks still zeros
+        images.npy      all rows of the source; those of chunks not in the journal may be anything
         masks.npy       where there are masks
         journal         which chunks are on the disk, and which of their rows had no picture
         data/           the folder to be: complete when the journal says so, then moved to NAME
@@ -46,6 +46,56 @@ def partial_folder(out: Path) -> Path:
     return out.parent / f".{out.name}.partial"
 
 
+class PixelFiles:
+    """Where the pixels of all rows are written, by any process and each row in its own place. One
+    that is sent to another process, or copied, opens the files anew.
+
+    Attributes:
+        size: side of the images.
+        shapes: of a row, for each file.
+    """
+
+    def __init__(self, folder: Path, n: int, size: int, masks: bool) -> None:
+        self.folder, self.n, self.size = folder, n, size
+        self.shapes: dict[str, tuple[int, ...]] = {"images.npy": (size, size, 3)}
+        if masks:
+            self.shapes["masks.npy"] = (size, size)
+        self._open: dict[str, io.FileIO] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}
+
+    def header(self, name: str) -> bytes:
+        return _npy_header((self.n, *self.shapes[name]))
+
+    def offset(self, name: str, row: int) -> int:
+        """Of a row in its file, in bytes."""
+        return len(self.header(name)) + row * math.prod(self.shapes[name])
+
+    def file(self, name: str) -> io.FileIO:
+        if name not in self._open:
+            self._open[name] = open(self.folder / name, "r+b", buffering=0)
+        return self._open[name]
+
+    def write(self, rows: np.ndarray, pixels: dict[str, np.ndarray]) -> None:
+        """Some rows, as far as the system: `flush` brings them to the disk."""
+        cuts = np.flatnonzero(np.diff(rows) != 1) + 1
+        for name in self.shapes:
+            runs = zip(np.split(rows, cuts), np.split(pixels[name], cuts), strict=True)
+            for run, block in runs:
+                self.file(name).seek(self.offset(name, int(run[0])))
+                write_all(self.file(name), block)
+
+    def flush(self) -> None:
+        """All that was written, by this process or another, is on the disk."""
+        for name in self.shapes:
+            os.fsync(self.file(name).fileno())
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+
 class Partial:
     """The working folder of one data set; the caller holds the data set by `only_one`.
 
@@ -57,15 +107,14 @@ class Partial:
         masks: whether there are any.
 
     Attributes:
+        pixels: the files of pixels.
         complete: for each chunk that is written, its dropped rows.
         finished: `data/` is complete.
     """
 
     def __init__(self, folder: Path, identity: str, n: int, size: int, masks: bool) -> None:
         self.folder, self.n = folder, n
-        self.shapes = {"images.npy": (size, size, 3), "masks.npy": (size, size)}
-        if not masks:
-            del self.shapes["masks.npy"]
+        self.pixels = PixelFiles(folder, n, size, masks)
         self.chunk = max(1, min(256, BLOCK_BYTES // (4 * size * size)))  # rows
         self.complete: dict[int, Dropped] = {}
         self.finished = False
@@ -77,12 +126,10 @@ class Partial:
         if not (lines and lines[0] == head and self._replay(lines[1:])):
             self._start(head)
         self._journal = open(folder / "journal", "ab", buffering=0)
-        names = () if self.finished else self.shapes
-        self._files = {name: open(folder / name, "r+b", buffering=0) for name in names}
 
     def close(self) -> None:
-        for file in (self._journal, *self._files.values()):
-            file.close()
+        self._journal.close()
+        self.pixels.close()
 
     def _replay(self, lines: list[dict[str, Any]]) -> bool:
         """Takes over what the journal says; False if the files are not those it speaks of."""
@@ -92,8 +139,8 @@ class Partial:
             self.finished = "finished" in line
         if self.finished:
             return (self.folder / "data" / "dataset.json").exists()
-        sizes = {name: self._offset(name, self.n) for name in self.shapes}
-        paths = {name: self.folder / name for name in self.shapes}
+        sizes = {name: self.pixels.offset(name, self.n) for name in self.pixels.shapes}
+        paths = {name: self.folder / name for name in self.pixels.shapes}
         return all(p.exists() and p.stat().st_size == sizes[name] for name, p in paths.items())
 
     def _start(self, head: dict[str, Any]) -> None:
@@ -101,21 +148,16 @@ class Partial:
         (self.folder / "journal").unlink(missing_ok=True)  # first: it must not speak of new files
         flush_folder(self.folder)
         _clear(self.folder)
-        for name in self.shapes:
+        for name in self.pixels.shapes:
             with open(self.folder / name, "wb") as file:
-                file.write(_npy_header((self.n, *self.shapes[name])))
-                file.truncate(self._offset(name, self.n))
+                file.write(self.pixels.header(name))
+                file.truncate(self.pixels.offset(name, self.n))
                 os.fsync(file.fileno())
         with open(self.folder / "journal", "wb") as file:
             file.write(json.dumps(head).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         flush_folder(self.folder)
-
-    def _offset(self, name: str, row: int) -> int:
-        """Of a row in its file, in bytes."""
-        shape = self.shapes[name]
-        return len(_npy_header((self.n, *shape))) + row * math.prod(shape)
 
     # ------------------------------------------------------------------ rows
 
@@ -136,16 +178,10 @@ class Partial:
         """All rows that had no picture, in order."""
         return sorted(pair for pairs in self.complete.values() for pair in pairs)
 
-    def write(
-        self, k: int, rows: np.ndarray, pixels: dict[str, np.ndarray], dropped: Dropped
-    ) -> None:
-        """Writes rows of a chunk, and every `COMMIT_SECONDS` makes sure of all before."""
-        cuts = np.flatnonzero(np.diff(rows) != 1) + 1
-        for name, file in self._files.items():
-            runs = zip(np.split(rows, cuts), np.split(pixels[name], cuts), strict=True)
-            for run, block in runs:
-                file.seek(self._offset(name, int(run[0])))
-                write_all(file, block)
+    def written(self, k: int, dropped: Dropped) -> None:
+        """Takes note of a chunk whose pixels are written, and every `COMMIT_SECONDS` makes sure of
+        all before.
+        """
         self.complete[k] = dropped
         self._waiting.append({"chunk": k, "dropped": dropped})
         if time.monotonic() - self._committed > COMMIT_SECONDS:
@@ -153,8 +189,7 @@ class Partial:
 
     def commit(self) -> None:
         """Pixels first, then the lines that speak of them."""
-        for file in self._files.values():
-            os.fsync(file.fileno())
+        self.pixels.flush()
         self._log(self._waiting)
         self._waiting, self._committed = [], time.monotonic()
 
@@ -184,9 +219,10 @@ class Partial:
         for part in ("images.npy", *labels, "masks.npy"):
             if part in labels:
                 files[part] = write_array(data / part, labels[part])
-            elif part in self.shapes:
+            elif part in self.pixels.shapes:
                 path = self._compact(part, kept) if lost else self.folder / part
-                files[part] = array_record(path, (len(kept), *self.shapes[part]), np.dtype("uint8"))
+                shape = (len(kept), *self.pixels.shapes[part])
+                files[part] = array_record(path, shape, np.dtype("uint8"))
         write_header(data, name, schema, provenance, files)
         flush_folder(data)
         flush_folder(self.folder)
@@ -195,11 +231,11 @@ class Partial:
 
     def _compact(self, name: str, kept: np.ndarray) -> Path:
         """Copies the rows kept, a block at a time, so that a kill spoils nothing."""
-        shape, path = self.shapes[name], self.folder / "data" / name
+        shape, path = self.pixels.shapes[name], self.folder / "data" / name
         wanted = np.zeros(self.n, dtype=bool)
         wanted[kept] = True
         with open(self.folder / name, "rb") as old, open(path, "wb", buffering=0) as new:
-            old.seek(self._offset(name, 0))
+            old.seek(self.pixels.offset(name, 0))
             write_all(new, _npy_header((len(kept), *shape)))
             for start in range(0, self.n, self.chunk):
                 part = wanted[start : start + self.chunk]
@@ -211,7 +247,7 @@ class Partial:
     def publish(self, out: Path) -> None:
         """Moves `data/` to `out`, and leaves nothing behind; can be repeated after a kill."""
         data = self.folder / "data"
-        for name in self.shapes:
+        for name in self.pixels.shapes:
             if not (data / name).exists():  # no row was dropped: the file is as it must be
                 os.replace(self.folder / name, data / name)
         move_into_place(data, out, self.folder / "replaced")

@@ -1,8 +1,8 @@
 """`prepare`: from a download, as a reader sees it, to a folder of `AttributeImages`.
 
-Pictures are decoded in several processes and written by one, chunk by chunk, into a folder beside
-`out`; it is renamed to `out` when all is there. A preparation that was interrupted, in whatever
-way, continues where it was: ask for the same again.
+Pictures are decoded in several processes, which write them, chunk by chunk, into a folder beside
+`out`; the first one keeps the journal. The folder is renamed to `out` when all is there. A
+preparation that was interrupted, in whatever way, continues where it was: ask for the same again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 
 from a2i_lib.data.dataset import AttributeImages, DataError, refuse_existing
 from a2i_lib.data.lock import only_one
-from a2i_lib.data.partial import Dropped, Partial, partial_folder
+from a2i_lib.data.partial import Dropped, Partial, PixelFiles, partial_folder
 from a2i_lib.data.pictures import to_pixels
 from a2i_lib.data.source import Report, Source
 
@@ -214,9 +214,9 @@ def _decode_all(
     )
     chunks = _in_processes if workers > 1 and len(todo) > 1 else _here
     try:
-        with bar, contextlib.closing(chunks(source, size, todo, workers)) as results:
-            for (k, rows), (pixels, dropped) in results:
-                partial.write(k, rows, pixels, dropped)
+        with bar, contextlib.closing(chunks(source, partial.pixels, todo, workers)) as results:
+            for (k, rows), dropped in results:
+                partial.written(k, dropped)
                 bar.update(len(rows))
                 if len(partial.dropped()) > allowed:
                     raise _too_many(report, source, partial, max_dropped)
@@ -251,16 +251,22 @@ def _reason(error: Exception) -> str:
     return text if known else f"{type(error).__name__}: {text}"
 
 
+def _decode_and_write(source: Source, files: PixelFiles, rows: np.ndarray) -> Dropped:
+    pixels, dropped = decode(source, files.size, rows)
+    files.write(rows, pixels)
+    return dropped
+
+
 def _here(
-    source: Source, size: int, todo: list[Chunk], workers: int
-) -> Generator[tuple[Chunk, Decoded], None, None]:
+    source: Source, files: PixelFiles, todo: list[Chunk], workers: int
+) -> Generator[tuple[Chunk, Dropped], None, None]:
     for chunk in todo:
-        yield chunk, decode(source, size, chunk[1])
+        yield chunk, _decode_and_write(source, files, chunk[1])
 
 
 def _in_processes(
-    source: Source, size: int, todo: list[Chunk], workers: int
-) -> Generator[tuple[Chunk, Decoded], None, None]:
+    source: Source, files: PixelFiles, todo: list[Chunk], workers: int
+) -> Generator[tuple[Chunk, Dropped], None, None]:
     """In the order of `todo`; no more than `QUEUE` chunks a worker are under way."""
     try:
         pickled = pickle.dumps(source)
@@ -270,8 +276,8 @@ def _in_processes(
             "workers=1 does without them"
         ) from None
     workers = min(workers, len(todo))
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(pickled, size))
-    waiting: deque[tuple[Chunk, Future[Decoded]]] = deque()
+    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(pickled, files))
+    waiting: deque[tuple[Chunk, Future[Dropped]]] = deque()
     try:
         for chunk in todo:
             waiting.append((chunk, pool.submit(_decode_in_worker, chunk[1])))
@@ -292,10 +298,10 @@ def _in_processes(
 _worker: dict[str, object] = {}
 
 
-def _start_worker(pickled: bytes, size: int) -> None:
+def _start_worker(pickled: bytes, files: PixelFiles) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker.update(pickled=pickled, size=size)
+    _worker.update(pickled=pickled, files=copy.copy(files))  # which this process opens for itself
 
 
 def _end_with_parent() -> None:
@@ -306,7 +312,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _decode_in_worker(rows: np.ndarray) -> Decoded:
+def _decode_in_worker(rows: np.ndarray) -> Dropped:
     if "source" not in _worker:
         _worker["source"] = pickle.loads(_worker.pop("pickled"))  # type: ignore[arg-type]
-    return decode(_worker["source"], _worker["size"], rows)  # type: ignore[arg-type]
+    return _decode_and_write(_worker["source"], _worker["files"], rows)  # type: ignore[arg-type]
