@@ -268,6 +268,9 @@ def main() -> None:
     parser.add_argument(
         "--jobs", type=int, default=1, help="chapters executed at once (default: 1)"
     )
+    parser.add_argument(
+        "--only-execute", action="store_true", help="render nothing; the same without this does"
+    )
     parser.add_argument("--prepare", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     if options.prepare:
@@ -278,6 +281,8 @@ def main() -> None:
     check_contents()
     os.environ.pop("MPLBACKEND", None)  # a kernel that inherits it keeps its figures to itself
     records = execute_all(out / "executed", options.profile, options.vary, options.jobs)
+    if options.only_execute:
+        return
     clock = time.perf_counter()
     html = render(out, records)
     print("\nTime by chapter:")
