@@ -27,9 +27,10 @@ def show_source(thing: Any) -> Code:
 
 
 def table(heads: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Markdown:
-    """A Markdown table; cells are turned into text."""
+    """A Markdown table; cells are turned into text, of which a bar ends no cell."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return Markdown("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
+    cells = [[str(cell).replace("|", r"\|") for cell in line] for line in lines]
+    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in cells))
 
 
 def find_release(name: str, schema: AttributeSchema | None = None) -> Release | None:

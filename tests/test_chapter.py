@@ -18,6 +18,11 @@ def test_a_table_is_markdown():
     assert shown.data == "| model | 8 |\n| --- | --- |\n| CVAE | 0.5 |\n| disCVAE | no |"
 
 
+def test_a_bar_in_a_cell_ends_no_cell():
+    head, _, line = table(["p(x | y)", "nats"], [["log p(x | z)", "|-3|"]]).data.splitlines()
+    assert head == r"| p(x \| y) | nats |" and line == r"| log p(x \| z) | \|-3\| |"
+
+
 def test_a_release_or_why_there_is_none(capsys):
     schema = get_world("faces").schema
     assert find_release("classifier-faces", schema).schema.names == schema.names
