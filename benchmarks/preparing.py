@@ -1,6 +1,6 @@
 """How long does it take to prepare all of CelebA, and how much memory?
 
-python benchmarks/preparing.py [--n 202599] [--size 64] [--workers N] [--folder DIR]
+    python benchmarks/preparing.py [--n 202599] [--size 64] [--workers N] [--folder DIR]
 
 Pictures of CelebA's shape, 178x218, and of about its size in bytes are drawn, a few hundred
 different ones, and handed out as JPEG. The bar is decoding and resizing alone, in as many
@@ -48,8 +48,7 @@ class Generated:
         self.attributes = signs.astype(np.float32)
         self.split = np.zeros(n, dtype=np.int8)
         self.report = Report(n)
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # what drawing takes, it returns
-            self.jpegs = pool.submit(drawn_jpegs).result()
+        self.jpegs = drawn_in_another_process()
 
     def where(self, i: int) -> str:
         return f"{i + 1:06}.jpg"
@@ -59,11 +58,18 @@ class Generated:
         return picture.crop(aligned_square(*picture.size))
 
 
+def drawn_in_another_process() -> list[bytes]:
+    """What memory drawing takes, this process does not keep."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(drawn_jpegs).result()
+
+
 def drawn_jpegs() -> list[bytes]:
     """Faces of the drawn world with a little noise, without which they would be too easy."""
     world, generator, files = get_world("faces"), np.random.default_rng(1), []
     for start in range(0, DIFFERENT, 50):
-        x = world.render(world.sample(50, start), 218).x[:, :, :, 20:198]  # 50 3 218 178
+        few = min(50, DIFFERENT - start)
+        x = world.render(world.sample(few, start), 218).x[:, :, :, 20:198]  # 50 3 218 178
         for pixels in (x * 255).permute(0, 2, 3, 1).numpy():
             noisy = np.clip(pixels + generator.normal(0, 3, pixels.shape), 0, 255)
             file = io.BytesIO()

@@ -3,11 +3,9 @@
     python benchmarks/training.py [--width 0.25] [--batch 64] [--steps 12] [--rounds 5]
 
 - *plain*: images as files are usually fed: a map-style data set that gives one PIL image at a time
-through
-  torchvision's ToTensor, a DataLoader, float32, NCHW memory, Adam.
+  through torchvision's ToTensor, a DataLoader, float32, NCHW memory, Adam.
 - *ours*: `fit`, as every chapter calls it: batches cut on the device, the precision and memory
-layout that the
-  machine is best at, fused Adam, averaged weights, logging.
+  layout that the machine is best at, fused Adam, averaged weights, logging.
 - *bare*: our step with one batch already in place: no data, no average, no log.
 
 The three take turns, round by round, so that a noisy neighbour disturbs all alike; medians are
@@ -19,6 +17,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Mapping
 
 import torch
 from accelerate import Accelerator
@@ -31,7 +30,7 @@ from a2i_lib.models import CVAE
 from a2i_lib.objectives import negative_elbo
 from a2i_lib.training.loop import fit
 from a2i_lib.training.precision import describe_machine, pick_device, pick_precision
-from a2i_lib.training.updates import ElboUpdate
+from a2i_lib.training.updates import ElboUpdate, Update
 from a2i_lib.worlds import get_world
 
 SIGMA = 0.1
@@ -81,14 +80,15 @@ def seconds_ours(data: AttributeImages, options: argparse.Namespace, device: tor
 class Clock:
     """An update that remembers when its first step ended."""
 
-    def __init__(self, inner: ElboUpdate, device: torch.device) -> None:
+    def __init__(self, inner: Update, device: torch.device) -> None:
         self.inner, self.device, self.start = inner, device, 0.0
         self.modules, self.optimizers = inner.modules, inner.optimizers
+        self.needs_masks = inner.needs_masks
 
     def prepare(self, accelerator: Accelerator) -> None:
         self.inner.prepare(accelerator)
 
-    def step(self, batch: Batch, accelerator: Accelerator) -> dict[str, torch.Tensor]:
+    def step(self, batch: Batch, accelerator: Accelerator) -> Mapping[str, torch.Tensor]:
         logs = self.inner.step(batch, accelerator)
         if not self.start:
             self.start = now(self.device)
