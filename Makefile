@@ -10,7 +10,8 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 UV_VERSION := 0.13.8
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-PYTEST = "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
+# One process more than cores: kernels start, and browsers and killed runs are waited for.
+PYTEST = "$(BIN)/python" -m pytest --numprocesses $(shell echo $$(($(JOBS) + 1))) --dist loadscope --no-loadscope-reorder
 export VIRTUAL_ENV := $(abspath $(VENV))
 export UV_NO_CONFIG := 1
 
