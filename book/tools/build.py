@@ -34,6 +34,24 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 CELL_SECONDS = 1800  # a cell that takes longer hangs
+STARTS = 4  # of a kernel: a port that was free when it was chosen may be taken when it is wanted
+FOR_NBVAL = f"""\
+import nbval.kernel
+
+start = nbval.kernel.start_new_kernel
+
+
+def start_again(*args, **kwargs):
+    for _ in range({STARTS - 1}):
+        try:
+            return start(*args, **kwargs)
+        except RuntimeError:  # its port was taken
+            pass
+    return start(*args, **kwargs)
+
+
+nbval.kernel.start_new_kernel = start_again
+"""
 NOT_STAGED = shutil.ignore_patterns("tools", "checkpoints", "*.ipynb", ".*", "__*")
 
 
@@ -100,16 +118,7 @@ def execute(chapter: Path, folder: Path, profile: str, vary: bool) -> dict:
     print(f"{chapter.stem}: executing with {parameters}", flush=True)
     partial = folder / f"{chapter.stem}.partial.ipynb"
     started, clock = datetime.now(UTC), time.perf_counter()
-    papermill.execute_notebook(
-        chapter,
-        partial,
-        parameters=different(notebook, parameters),
-        kernel_name="python3",
-        cwd=BOOK,
-        execution_timeout=CELL_SECONDS,
-        progress_bar=sys.stderr.isatty(),
-        request_save_on_cell_execute=False,
-    )
+    run_notebook(chapter, partial, different(notebook, parameters))
     record = {
         "chapter": chapter.stem,
         "inputs": inputs,
@@ -122,6 +131,26 @@ def execute(chapter: Path, folder: Path, profile: str, vary: bool) -> dict:
     partial.replace(target)
     record_file.write_text(json.dumps(record, indent=1))
     return record | {"cached": False}
+
+
+def run_notebook(chapter: Path, out: Path, parameters: dict[str, object]) -> None:
+    """Papermill, and once more where the kernel did not come to life."""
+    for left in reversed(range(STARTS)):
+        try:
+            papermill.execute_notebook(
+                chapter,
+                out,
+                parameters=parameters,
+                kernel_name="python3",
+                cwd=BOOK,
+                execution_timeout=CELL_SECONDS,
+                progress_bar=sys.stderr.isatty(),
+                request_save_on_cell_execute=False,
+            )
+            return
+        except RuntimeError as error:
+            if not left or "died before replying" not in str(error):
+                raise
 
 
 def execute_all(folder: Path, profile: str, vary: bool, jobs: int) -> list[dict]:
@@ -251,6 +280,7 @@ def prepare(folder: Path, profile: str) -> None:
     """Copies of all chapters with the profile injected, stored outputs kept, not executed."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    (folder / "conftest.py").write_text(FOR_NBVAL)
     for chapter in chapters():
         notebook = load_notebook_node(str(chapter))
         parameters = different(notebook, {"profile": profile})
