@@ -2,7 +2,7 @@
 SHELL := /bin/bash -eo pipefail
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install book test types-and-page notebooks lint lock strip sync-address clean
+.PHONY: help install book test lint lock strip sync-address clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,8 +10,6 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 UV_VERSION := 0.13.8
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-# One process more than cores: kernels start, and browsers and killed runs are waited for.
-PYTEST = "$(BIN)/python" -m pytest --numprocesses $(shell echo $$(($(JOBS) + 1))) --dist loadscope --no-loadscope-reorder
 export VIRTUAL_ENV := $(abspath $(VENV))
 export UV_NO_CONFIG := 1
 
@@ -51,22 +49,12 @@ lint: $(INSTALLED)  ## Style, formatting and types
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
 
-# Chapters run twice: under papermill with another seed and world, for the page, and under nbval as they stand.
-# Types and page take one process each; nbval's processes fill the cores beside them.
-test: $(INSTALLED)  ## Everything: style, types, library, notebooks, and the book built in profile smoke
-	"$(BIN)/ruff" check .
-	"$(BIN)/ruff" format --check .
+# Chapters run twice: under nbval as they stand, and under papermill with another seed and world for the page.
+test: lint  ## Everything: style, types, library, notebooks, and the book built in profile smoke
 	@"$(BIN)/python" book/tools/build.py --profile smoke --prepare _build/test/notebooks
-	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --jobs $(JOBS) --out _build/test --only-execute
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line types-and-page notebooks
-	OMP_NUM_THREADS=1 $(PYTEST) tests
-
-types-and-page:
-	"$(BIN)/mypy"
-	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --out _build/test
-
-notebooks:
-	OMP_NUM_THREADS=1 $(PYTEST) --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks
+	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --jobs $(JOBS) --out _build/test
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder \
+	  --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks tests
 
 lock: $(BIN)/uv  ## Resolve requirements.lock afresh from pyproject.toml
 	"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \

@@ -409,7 +409,7 @@ FIGURE_4: dict[str, Any] = {  # the nearest to the paper's that drawn faces have
     ),
 }  # fmt: skip
 PANEL = {"people": 100, "seed": 1003}  # to edit, of no training's seed
-EDIT_STEPS = 1_500  # of each training, at most: three models by three seeds in an hour
+EDIT_STEPS = 1_500  # of each training, at most: there are three models by as many seeds
 
 
 def edited_recipe(model: str, profile: str, seed: int) -> Recipe:

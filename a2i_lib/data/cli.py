@@ -92,8 +92,8 @@ def _read(arguments: argparse.Namespace) -> None:
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     folder = reader.folder(options) if reader.folder else arguments.dataset
     out = _out(arguments, folder)
-    kept = out.with_name(f"{out.name}.labels")
-    if reader.keeps:
+    kept = out.with_name(f"{out.name}.labels") if reader.keeps else None
+    if kept:
         options["kept"] = kept
     try:
         source = reader.read(arguments.files, max_dropped=arguments.max_dropped, **options)
@@ -106,15 +106,14 @@ def _read(arguments: argparse.Namespace) -> None:
             max_dropped=arguments.max_dropped,
         )
     except KeyboardInterrupt:
-        places = (kept, partial_folder(out)) if reader.keeps else (partial_folder(out),)
-        begun = [str(path) for path in places if path.exists()]
+        begun = [str(path) for path in (kept, partial_folder(out)) if path and path.exists()]
         if begun:
             print(
                 f"interrupted: the same command continues with what is in {' and '.join(begun)}",
                 file=sys.stderr,
             )
         raise
-    if reader.keeps:
+    if kept:
         kept.unlink(missing_ok=True)
     print(f"{source.report}\n{out}: {data}")
 

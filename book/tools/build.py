@@ -134,7 +134,7 @@ def execute(chapter: Path, folder: Path, profile: str, vary: bool) -> dict:
 
 
 def run_notebook(chapter: Path, out: Path, parameters: dict[str, object]) -> None:
-    """Papermill, and once more where the kernel did not come to life."""
+    """Papermill, and again where the kernel did not come to life."""
     for left in reversed(range(STARTS)):
         try:
             papermill.execute_notebook(
@@ -298,9 +298,6 @@ def main() -> None:
     parser.add_argument(
         "--jobs", type=int, default=1, help="chapters executed at once (default: 1)"
     )
-    parser.add_argument(
-        "--only-execute", action="store_true", help="render nothing; the same without this does"
-    )
     parser.add_argument("--prepare", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     if options.prepare:
@@ -311,8 +308,6 @@ def main() -> None:
     check_contents()
     os.environ.pop("MPLBACKEND", None)  # a kernel that inherits it keeps its figures to itself
     records = execute_all(out / "executed", options.profile, options.vary, options.jobs)
-    if options.only_execute:
-        return
     clock = time.perf_counter()
     html = render(out, records)
     print("\nTime by chapter:")

@@ -83,12 +83,16 @@ def turn_each_control(page: Page) -> tuple[int, int]:
 
 
 def check_widgets(page: Page, name: str) -> None:
-    """Each is drawn, none is an error; and controls change pictures, with no kernel behind."""
+    """Each is drawn, and none is an error."""
     places = page.evaluate("document.querySelectorAll('.jupyter-widgets-view').length")
     scripts = "document.querySelectorAll('script[type$=\"widget-view+json\"]').length"
     assert places == page.evaluate(scripts), name
     assert page.evaluate(EMPTY) == 0, f"{name} has an empty widget"
     assert page.evaluate("document.querySelectorAll('.jupyter-widgets-error').length") == 0
+
+
+def check_controls(page: Page, name: str) -> None:
+    """They change pictures, with no kernel behind."""
     controls, changes = turn_each_control(page)
     assert changes > 0 or controls == 0, f"nothing on {name} answers"
     assert page.problems == [], name
@@ -107,6 +111,7 @@ def test_pages_handed_over_as_a_folder(browser: Chromium, html: Path, names: lis
             check_mathematics(page, name)
         if name in widgets:
             check_widgets(page, name)
+            check_controls(page, name)
         page.close()
 
 
@@ -114,10 +119,12 @@ def test_pages_of_a_server_in_a_narrow_window(
     browser: Chromium, html: Path, address: str, names: list[str]
 ) -> None:
     """As on a telephone."""
-    mathematics = holding(html, names, MATHEMATICS)
+    mathematics, widgets = (holding(html, names, text) for text in (MATHEMATICS, WIDGETS))
     for name in names:
         page = browser.open(f"{address}/{name}", 390)
         check_page(page, name, 390, address)
         if name in mathematics:
             check_mathematics(page, name)
+        if name in widgets:
+            check_widgets(page, name)
         page.close()
