@@ -2,7 +2,7 @@
 SHELL := /bin/bash -eo pipefail
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install book test lint lock strip sync-address clean
+.PHONY: help install book test style types smoke-book smoke-notebooks lint lock strip sync-address clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,6 +10,7 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 UV_VERSION := 0.13.8
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+PYTEST = OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
 export VIRTUAL_ENV := $(abspath $(VENV))
 export UV_NO_CONFIG := 1
 
@@ -44,17 +45,27 @@ install: $(INSTALLED)  ## Make .venv with everything in it, from requirements.lo
 book: $(INSTALLED)  ## Execute every chapter that changed and render the book to _build/html
 	@"$(BIN)/python" book/tools/build.py --profile cpu --out _build
 
-lint: $(INSTALLED)  ## Style, formatting and types
+lint: style types  ## Style, formatting and types
+
+style: $(INSTALLED)
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
+
+types: $(INSTALLED)
 	"$(BIN)/mypy"
 
-# Chapters run twice: under nbval as they stand, and under papermill with another seed and world for the page.
-test: lint  ## Everything: style, types, library, notebooks, and the book built in profile smoke
-	@"$(BIN)/python" book/tools/build.py --profile smoke --prepare _build/test/notebooks
+# Chapters run twice: for the page under papermill with another seed and world, and under nbval as they stand.
+smoke-book: $(INSTALLED)
 	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --jobs $(JOBS) --out _build/test
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder \
-	  --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks tests
+
+smoke-notebooks: $(INSTALLED)
+	@"$(BIN)/python" book/tools/build.py --profile smoke --prepare _build/test/notebooks
+	$(PYTEST) --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks
+
+# Side by side, so that no core waits while types are checked, pages rendered or the last chapter runs.
+test: style  ## Everything: style, types, library, notebooks, and the book built in profile smoke
+	@$(MAKE) --no-print-directory --jobs 3 types smoke-book smoke-notebooks
+	$(PYTEST) tests
 
 lock: $(BIN)/uv  ## Resolve requirements.lock afresh from pyproject.toml
 	"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
