@@ -10,7 +10,7 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 UV_VERSION := 0.13.8
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-PYTEST = OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
+PYTEST = env OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
 export VIRTUAL_ENV := $(abspath $(VENV))
 export UV_NO_CONFIG := 1
 
@@ -56,11 +56,11 @@ types: $(INSTALLED)
 
 # Chapters run twice: for the page under papermill with another seed and world, and under nbval as they stand.
 smoke-book: $(INSTALLED)
-	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --jobs $(JOBS) --out _build/test
+	@"$(BIN)/python" book/tools/build.py --profile smoke --vary --fork --jobs $(JOBS) --out _build/test
 
 smoke-notebooks: $(INSTALLED)
 	@"$(BIN)/python" book/tools/build.py --profile smoke --prepare _build/test/notebooks
-	$(PYTEST) --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks
+	nice $(PYTEST) --nbval-lax --nbval-cell-timeout 300 _build/test/notebooks
 
 # Side by side, so that no core waits while types are checked, pages rendered or the last chapter runs.
 test: style  ## Everything: style, types, library, notebooks, and the book built in profile smoke

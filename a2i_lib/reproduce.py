@@ -425,6 +425,7 @@ def cmma_edits(study: Study) -> Path:
 
     `edits`: of all changes together ("all") and of each (+NAME added, -NAME removed), the share
     accomplished with its standard error over people, and the error outside in pixel units.
+    `step`: how far each change moves the mean of p(z | y), in its deviations, a mean over people.
     `leads`: for each seed, by how much CMMA's bound leads the CVAE's, in nats, image by image.
     """
     world = get_world("faces")
@@ -456,6 +457,7 @@ def cmma_edits(study: Study) -> Path:
                 "model": model,
                 **_stated(recipe, release),
                 "edits": _edits(partial(edit, net), changes),
+                "step": {key: _step(net, change) for key, change in changes.items()},
                 "rise": logit_rises(partial(net.sample, temperature=0.0)),
             }
             if model != "discvae":  # whose likelihood is another
@@ -492,6 +494,12 @@ def _edits(editor: Editor, changes: dict[str, Counterfactual]) -> dict[str, Any]
             outside = by_candidate[candidate].row["outside"]
             found[key][candidate] = {"share": share, "share_se": error, "outside": outside}
     return found
+
+
+@torch.no_grad()
+def _step(model: LatentImageModel, change: Counterfactual) -> float:
+    before, after = model.prior(change.y), model.prior(change.y_true)
+    return float(((after.mu - before.mu) / before.sigma).norm(dim=1).mean())
 
 
 def logit_rises(draw: Callable[[Tensor], Tensor]) -> dict[str, float]:

@@ -177,6 +177,7 @@ def test_edits_are_held_against_the_drawn_truth(tmp_path, monkeypatch):
         pasted = [run["edits"][key]["pasted"]["share"] for key in table["edits"]]
         assert min(pasted) <= run["edits"]["all"]["pasted"]["share"] <= max(pasted)
         assert set(run["rise"]) == set(table["rise of the truth"])
+    assert max(cvae["step"].values()) == 0 < min(cmma["step"].values())
     assert table["rise of the truth"]["Eyeglasses"] > 5  # the judge has no doubt
     lead = cmma["bound"]["nats"] - cvae["bound"]["nats"]
     assert table["leads"][0]["nats"] == pytest.approx(lead, rel=1e-3, abs=0.1)

@@ -27,6 +27,7 @@ import papermill
 import psutil
 import yaml
 from gallery import draw_gallery
+from kernels import FOR_NBVAL, STARTS, fork_kernels
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 from notebooks import BADGE, BOOK, ROOT, chapters, read, tags, worlds
@@ -34,24 +35,6 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 CELL_SECONDS = 1800  # a cell that takes longer hangs
-STARTS = 4  # of a kernel: a port that was free when it was chosen may be taken when it is wanted
-FOR_NBVAL = f"""\
-import nbval.kernel
-
-start = nbval.kernel.start_new_kernel
-
-
-def start_again(*args, **kwargs):
-    for _ in range({STARTS - 1}):
-        try:
-            return start(*args, **kwargs)
-        except RuntimeError:  # its port was taken
-            pass
-    return start(*args, **kwargs)
-
-
-nbval.kernel.start_new_kernel = start_again
-"""
 NOT_STAGED = shutil.ignore_patterns("tools", "checkpoints", "*.ipynb", ".*", "__*")
 
 
@@ -298,6 +281,9 @@ def main() -> None:
     parser.add_argument(
         "--jobs", type=int, default=1, help="chapters executed at once (default: 1)"
     )
+    parser.add_argument(
+        "--fork", action="store_true", help="start kernels by forking: see kernels.py"
+    )
     parser.add_argument("--prepare", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     if options.prepare:
@@ -307,6 +293,8 @@ def main() -> None:
     out = options.out.resolve()
     check_contents()
     os.environ.pop("MPLBACKEND", None)  # a kernel that inherits it keeps its figures to itself
+    if options.fork:
+        fork_kernels()
     records = execute_all(out / "executed", options.profile, options.vary, options.jobs)
     clock = time.perf_counter()
     html = render(out, records)
