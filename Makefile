@@ -10,7 +10,7 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 UV_VERSION := 0.13.8
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-PYTEST = env OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
+PYTEST = env OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses $(JOBS) --dist loadscope
 export VIRTUAL_ENV := $(abspath $(VENV))
 export UV_NO_CONFIG := 1
 
@@ -65,7 +65,7 @@ smoke-notebooks: $(INSTALLED)
 # Side by side, so that no core waits while types are checked, pages rendered or the last chapter runs.
 test: style  ## Everything: style, types, library, notebooks, and the book built in profile smoke
 	@$(MAKE) --no-print-directory --jobs 3 types smoke-book smoke-notebooks
-	$(PYTEST) tests
+	$(PYTEST) --no-loadscope-reorder tests
 
 lock: $(BIN)/uv  ## Resolve requirements.lock afresh from pyproject.toml
 	"$(BIN)/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \

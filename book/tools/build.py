@@ -26,7 +26,6 @@ import nbformat
 import papermill
 import psutil
 import yaml
-from gallery import draw_gallery
 from kernels import FOR_NBVAL, STARTS, fork_kernels
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
@@ -214,6 +213,8 @@ def api_pages() -> dict[str, str]:
 
 def stage(source: Path, executed: Path, records: list[dict]) -> None:
     """Everything that Jupyter Book reads, in one fresh folder."""
+    from gallery import draw_gallery  # with it come PyTorch and Matplotlib
+
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(BOOK, source, ignore=NOT_STAGED)
     for record in records:

@@ -1,7 +1,7 @@
 """How the tests start their kernels: by forking, and again where one does not come to life.
 
-A kernel's first seconds go into importing PyTorch and, at an optimiser's first step, PyTorch's
-compiler. Tests start many. Here a process that has imported both, multiprocessing's fork server,
+A kernel's first seconds go into importing PyTorch, its compiler (at an optimiser's first step) and
+Matplotlib. Tests start many. Here a process that has imported them, multiprocessing's fork server,
 makes each kernel of a copy of itself. A chapter still imports what it uses.
 """
 
@@ -10,10 +10,13 @@ import os
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from typing import Any
+from unittest.mock import patch
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-IMPORTED = ["__main__", "ipykernel.ipkernel", "ipykernel.kernelapp", "torch._dynamo"]
+IMPORTED = ["__main__", "ipykernel.kernelapp", "ipywidgets", "matplotlib.pyplot"]
+IMPORTED += ["torch._dynamo", "torchmetrics", "torchvision"]
+INLINE = "module://matplotlib_inline.backend_inline"  # asked for when Matplotlib is imported
 STARTS = 4  # of a kernel: a port that was free when it was chosen may be taken when it is wanted
 FOR_NBVAL = "from kernels import for_nbval\n\nfor_nbval()\n"  # a conftest.py beside the notebooks
 
@@ -38,7 +41,8 @@ class ForkedProcess:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(IMPORTED)
         self._process = context.Process(target=target, args=args, daemon=True)
-        self._process.start()
+        with patch.dict(os.environ, MPLBACKEND=INLINE):  # the server's, which starts with the first
+            self._process.start()
         self.kill, self.terminate = self._process.kill, self._process.terminate
 
     @property
