@@ -109,10 +109,10 @@ def measure(
     world = recipe.data.world if isinstance(recipe.data, Drawn) else None
     judge = load(predictor or (f"classifier-{world}" if world else f"regressor-{data.name}"))
     judge.schema.require_same(release.schema, "the predictor")
-    if world:
+    if release.schema.kinds[0] != "score":
         accuracy = sample_accuracy(release.model, judge.model, y, generator, schema=release.schema)
         by_name = {"sample_balanced_accuracy": named(accuracy, release.schema), "samples": len(y)}
-        return by_name | _measure_layers(release.model, world, n, generator)
+        return by_name | (_measure_layers(release.model, world, n, generator) if world else {})
     train = data.tensors("train")[:2]
     samples = read_samples(release.model, judge.model, (x, y), TRIES, generator)
     table = {}

@@ -317,7 +317,7 @@ def _weighted(network: str, name: str) -> dict[str, Recipe]:
         model,
         settings,
         beta=0.5,
-        steps=250 if drawn and network != "deep" else 150 if drawn else 450,
+        steps=200 if drawn and network != "deep" else 150 if drawn else 450,
         batch_size=32,
         adam=Adam(rate=3e-3),
         schedule=Schedule("cosine", warmup=50),
@@ -411,7 +411,7 @@ def _against_each_other(
             "cmma" if model == "cmma-y" else model,
             {**quarter, **own},
             game=GAME if model == "cgan" else None,
-            steps=400,
+            steps=320,
             batch_size=32,
             adam=adam,
             schedule=Schedule("cosine", warmup=50),
@@ -436,10 +436,10 @@ CLIP = 1e4  # nats an image: only what a surprise at the floor's variance brings
 GAME = Game(mismatch=0.5, adam=Adam(rate=5e-4, betas=(0.5, 0.999)))
 
 
-def _lfw_regressor() -> dict[str, Recipe]:
+def _regressor(name: str) -> dict[str, Recipe]:
     base = Recipe(
-        "regressor-lfw",
-        Prepared("lfw"),
+        f"regressor-{name}",
+        Prepared(name),
         "classifier",
         {"width": 0.5, "dropout": 0.3},
         steps=200,
@@ -456,8 +456,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "classifier-birds": _classifier("birds", release_steps=4_000),
     "vae-faces": _auto_encoder("vae", "faces", sigma=0.1, steps=300, release_steps=2_000),
     "vae-birds": _auto_encoder("vae", "birds", sigma=0.1, steps=300, release_steps=2_000),
-    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, steps=450, release_steps=8_000),
-    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, steps=450, release_steps=3_000),
+    "cvae-faces": _auto_encoder("cvae", "faces", sigma=0.2, steps=320, release_steps=8_000),
+    "cvae-birds": _auto_encoder("cvae", "birds", sigma=0.2, steps=320, release_steps=3_000),
     "discvae-faces": _layered("faces", latent_f=48, latent_b=16, release_steps=8_000),
     "discvae-birds": _layered("birds", latent_f=32, latent_b=32, release_steps=3_000),
     **_photographs("lfw", 48, 16, Augment.lfw(), release_steps=3_000),
@@ -466,7 +466,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     **_against_each_other("birds", release_steps=6_000, game_steps=4_000),
     **_against_each_other("lfw", release_steps=1_500),
     **_against_each_other("celeba", release_steps=1_500),
-    "regressor-lfw": _lfw_regressor(),
+    **{f"regressor-{name}": _regressor(name) for name in ("lfw", "celeba")},
     **{
         f"{network}-beta-{name}": _weighted(network, name)
         for network in _WEIGHTED

@@ -80,6 +80,14 @@ def test_on_real_faces_samples_beat_the_nearest_neighbours_by_the_papers_measure
     assert rows["model"]["cosine"] < rows["regressor"]["cosine"]
 
 
+def test_on_celeba_no_model_hears_much_of_what_is_asked():
+    """Chapter 09, section 8: the three differ by little and are nearer to chance than the judge."""
+    models = (released.load(f"{name}-celeba") for name in ("cmma", "matched-cvae", "cgan"))
+    heard = [model.card["metrics"]["sample_balanced_accuracy"]["mean"] for model in models]
+    judge = released.load("regressor-celeba").card["metrics"]["balanced_accuracy"]["mean"]
+    assert max(heard) - min(heard) < 0.03 and max(heard) - 0.5 < judge - max(heard)
+
+
 def test_a_release_refuses_other_attributes():
     from a2i_lib.training.checkpoint import CheckpointError
 

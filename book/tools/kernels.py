@@ -7,6 +7,7 @@ makes each kernel of a copy of itself. A chapter still imports what it uses.
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -73,7 +74,11 @@ class ForkingProvisioner(LocalProvisioner):
 
 
 def fork_kernels() -> None:
-    """From now on this process, and those forked from it, start kernels by forking."""
+    """From now on this process, and those forked from it, start kernels by forking. Only on Linux:
+    elsewhere what PyTorch stands on may not survive it.
+    """
+    if sys.platform != "linux":
+        return
     name, group = "local-provisioner", KernelProvisionerFactory.GROUP_NAME
     entry = EntryPoint(name, f"{__name__}:{ForkingProvisioner.__name__}", group)
     KernelProvisionerFactory.instance().provisioners[name] = entry

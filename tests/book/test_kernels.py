@@ -1,6 +1,7 @@
 """Kernels that the tests fork."""
 
 import os
+import sys
 from pathlib import Path
 
 import kernels
@@ -19,6 +20,7 @@ def forking(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels.fork_kernels()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux")
 @pytest.mark.usefixtures("forking")
 def test_a_forked_kernel_lives_where_and_how_it_is_told(tmp_path: Path) -> None:
     told = os.environ | {"COLOUR": "blue"}
